@@ -1,0 +1,62 @@
+"""Everything that can go wrong, by what has to be done about it.
+
+::
+
+    SagwatchError
+    ├── BadInputError            a person must change a file or an argument; never retried
+    │   └── SiteFileError        names the file, the key and the remedy
+    ├── StopAndAskError          a person must act (credentials, access); never retried by itself
+    ├── TryAgainError            a time-out, a 5xx, a broken answer: the next try may succeed
+    │   └── IncompleteAnswerError    the catalogue sent less than it announced
+    ├── NoCreditsError           wait for the next month or for a bigger budget; nothing is lost
+    ├── RefusedError             the service says that this order can never work
+    ├── BadProductError          a product that must not touch a stack; it is quarantined with this text
+    ├── BadRevisionError         a revision that cannot be built, verified or put live
+    └── FencedError              another writer has moved on; this one must stop without a trace
+"""
+
+from __future__ import annotations
+
+
+class SagwatchError(Exception):
+    """Base of all our errors: its text says what is wrong, where, and what to do."""
+
+
+class BadInputError(SagwatchError):
+    """A person must change a file or an argument."""
+
+
+class SiteFileError(BadInputError):
+    """A site file cannot be used; the text names the file, the key and the remedy."""
+
+
+class StopAndAskError(SagwatchError):
+    """A person must act, for example renew a token; trying again would only do harm."""
+
+
+class TryAgainError(SagwatchError):
+    """Something outside failed in a way that may be gone at the next try."""
+
+
+class IncompleteAnswerError(TryAgainError):
+    """The catalogue sent fewer items than it announced: nothing of it may be believed."""
+
+
+class NoCreditsError(SagwatchError):
+    """The month's credits, or the site's budget, do not allow this order now."""
+
+
+class RefusedError(SagwatchError):
+    """The service says that this order can never work."""
+
+
+class BadProductError(SagwatchError):
+    """A product must not touch the stack; the text is the reason kept in quarantine."""
+
+
+class BadRevisionError(SagwatchError):
+    """A revision cannot be built, verified or put live."""
+
+
+class FencedError(SagwatchError):
+    """Another writer has moved the track on; this one must stop."""
