@@ -1,0 +1,322 @@
+"""A monitored mine: everything that a site file says, checked.
+
+The models refuse unknown keys, so a misspelt rule is an error and not a silent default.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from shapely.geometry import Polygon, shape
+from shapely.validation import explain_validity
+
+from sagwatch.domain.grid import Grid
+from sagwatch.domain.ids import content_sha256
+
+Processor = Literal["INSAR_GAMMA", "INSAR_ISCE_BURST", "INSAR_ISCE_MULTI_BURST"]
+
+#: Ground pixel of a HyP3 product in metres, by looks (HyP3 product guides).
+PIXEL_M_BY_LOOKS = {"20x4": 80.0, "10x2": 40.0, "5x1": 20.0}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GridRules(_Strict):
+    """The track's fixed lattice, in whole pixels."""
+
+    epsg: int = Field(description="Projected coordinate system of the products (UTM zone), EPSG code.")
+    west: float = Field(description="Outer edge of the first column, metres; a multiple of pixel_m.")
+    north: float = Field(description="Outer edge of the first row, metres; a multiple of pixel_m.")
+    pixel_m: float = Field(gt=0, description="Pixel size, metres.")
+    columns: int = Field(ge=3, le=20000)
+    rows: int = Field(ge=3, le=20000)
+
+    @model_validator(mode="after")
+    def _is_a_lattice(self) -> Self:
+        self.grid()
+        return self
+
+    def grid(self) -> Grid:
+        return Grid(**self.model_dump())
+
+
+class ReferencePlace(_Strict):
+    """A place on stable ground to which every displacement of the track refers."""
+
+    latitude: float = Field(ge=-90, le=90)
+    longitude: float = Field(ge=-180, le=180)
+
+
+class Track(_Strict):
+    """One viewing geometry of a site."""
+
+    site: str = Field(default="", description="Filled in by the site.")
+    name: str = Field(pattern=r"^t\d{3}[ad]$", description="Relative orbit and direction, as t011a.")
+    relative_orbit: int = Field(ge=1, le=175)
+    direction: Literal["ascending", "descending"]
+    polarisation: Literal["VV", "HH"] = "VV"
+    bursts: tuple[str, ...] = Field(
+        default=(), max_length=15, description="Full burst ids, as 011_021697_IW3."
+    )
+    frame: int | None = Field(default=None, ge=1, description="ESA frame number, for INSAR_GAMMA.")
+    processor: Processor = "INSAR_ISCE_MULTI_BURST"
+    looks: Literal["20x4", "10x2", "5x1"] = "5x1"
+    grid: GridRules
+    reference: ReferencePlace | None = Field(
+        default=None, description="Pinned reference point; chosen once by rule where it is left out."
+    )
+
+    @field_validator("bursts")
+    @classmethod
+    def _burst_ids(cls, bursts: tuple[str, ...]) -> tuple[str, ...]:
+        for burst in bursts:
+            if not re.fullmatch(r"\d{3}_\d{6}_IW[123]", burst):
+                raise ValueError(f"{burst!r} is not a full burst id; it reads like 011_021697_IW3")
+        return tuple(sorted(bursts))
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Self:
+        letter = self.direction[0]
+        if self.name != f"t{self.relative_orbit:03d}{letter}":
+            raise ValueError(f"name {self.name!r} should be 't{self.relative_orbit:03d}{letter}'")
+        if bool(self.bursts) == (self.frame is not None):
+            raise ValueError("name either bursts or a frame, not both and not neither")
+        if (self.frame is not None) != (self.processor == "INSAR_GAMMA"):
+            raise ValueError("a frame goes with INSAR_GAMMA, bursts go with the INSAR_ISCE processors")
+        if self.processor == "INSAR_GAMMA" and self.looks == "5x1":
+            raise ValueError("INSAR_GAMMA offers looks 20x4 and 10x2; 5x1 exists for bursts only")
+        if self.processor == "INSAR_ISCE_BURST" and len(self.bursts) != 1:
+            raise ValueError("INSAR_ISCE_BURST takes exactly one burst; use INSAR_ISCE_MULTI_BURST")
+        expected = PIXEL_M_BY_LOOKS[self.looks]
+        if self.grid.pixel_m != expected:
+            raise ValueError(
+                f"looks {self.looks} make pixels of {expected:g} m, the grid says {self.grid.pixel_m:g}"
+            )
+        for burst in self.bursts:
+            if int(burst[:3]) != self.relative_orbit:
+                raise ValueError(f"burst {burst} is not of relative orbit {self.relative_orbit}")
+        return self
+
+    @property
+    def id(self) -> str:
+        return f"{self.site}/{self.name}"
+
+    @property
+    def range_looks(self) -> int:
+        return int(self.looks.split("x")[0])
+
+    @property
+    def azimuth_looks(self) -> int:
+        return int(self.looks.split("x")[1])
+
+
+class NetworkRules(_Strict):
+    """Which pairs are wanted."""
+
+    max_days: int = Field(default=30, ge=1, le=1000, description="Longest temporal baseline, days.")
+    max_perpendicular_m: float = Field(
+        default=300, gt=0, description="Longest perpendicular baseline, metres."
+    )
+    neighbours: int = Field(
+        default=2, ge=1, le=20, description="Pairs to at most so many following acquisitions."
+    )
+    bridge: bool = Field(
+        default=False,
+        description="Join a disconnected date to its nearest neighbour in time, beyond the limits.",
+    )
+    only: tuple[tuple[date, date], ...] | None = Field(
+        default=None, description="Exactly these pairs and no others, for archives that exist already."
+    )
+
+
+class CoherenceRules(_Strict):
+    least_mean: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="An interferogram with a lower mean coherence is left out of the stack.",
+    )
+    least_pixel: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="An observation with a lower coherence counts as missing (MintPy's maskThreshold).",
+    )
+
+
+class InversionRules(_Strict):
+    """As MintPy's networkInversion."""
+
+    weight: Literal["var", "fim", "coh", "no"] = "var"
+    min_redundancy: float = Field(default=1.0, ge=0, le=10)
+    min_temporal_coherence: float = Field(
+        default=0.7,
+        ge=0,
+        le=1,
+        description="Points below this are published as not reliable, and raise no alert.",
+    )
+
+
+class WindowRules(_Strict):
+    """A trailing window of time on which a velocity is judged."""
+
+    days: int = Field(ge=30, le=4000)
+    least_epochs: int = Field(ge=4, le=400)
+
+
+class AlertRules(_Strict):
+    """When ground that sinks becomes an alert; rule numbers as in the documentation."""
+
+    levels_mm_yr: tuple[float, ...] = Field(
+        default=(-40, -100, -300, -600),
+        description="Line-of-sight velocities at which level 1, 2, ... begin.",
+    )
+    windows: tuple[WindowRules, ...] = (
+        WindowRules(days=150, least_epochs=8),
+        WindowRules(days=365, least_epochs=16),
+    )
+    least_pixels: int = Field(default=9, ge=1, description="Smallest connected area, pixels.")
+    ring_m: float = Field(
+        default=2900, gt=0, description="Width of the surroundings for local contrast, metres."
+    )
+    updates_to_raise: int = Field(default=2, ge=1, le=10)
+    updates_to_clear: int = Field(default=3, ge=1, le=20)
+    deadband_mm_yr: float = Field(default=20, ge=0)
+    zone_returns_within_days: int = Field(default=365, ge=0)
+    single_messages_for_days: int = Field(
+        default=60, ge=0, description="Older events are recorded and told in one summary, not one by one."
+    )
+
+    @field_validator("levels_mm_yr")
+    @classmethod
+    def _a_ladder_downwards(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        if not levels or any(v >= 0 for v in levels) or list(levels) != sorted(levels, reverse=True):
+            raise ValueError("levels must be negative and go down, as [-40, -100, -300, -600]")
+        return levels
+
+
+class Contact(_Strict):
+    name: str = Field(min_length=1)
+    email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
+    slack: bool = Field(
+        default=False, description="Post to the Slack webhook of the Connection sagwatch_slack."
+    )
+    least_level: int = Field(default=1, ge=1, le=9)
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Self:
+        if self.email is None and not self.slack:
+            raise ValueError(f"contact {self.name!r} has neither an email nor slack: true")
+        return self
+
+
+class CreditRules(_Strict):
+    """The site's share of the account's monthly HyP3 credits."""
+
+    per_month: int = Field(
+        default=500, ge=0, description="This site spends at most so many credits a calendar month."
+    )
+    reserve: int = Field(default=100, ge=0, description="Never spend the account's last so many credits.")
+
+
+class Site(_Strict):
+    """A mine, as its YAML file describes it."""
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{1,40}$", description="Also the name of the file and of the DAG."
+    )
+    title: str = Field(min_length=1, max_length=200)
+    note: str = ""
+    boundary: dict[str, Any] = Field(description="GeoJSON Polygon, longitude and latitude: the licence area.")
+    start: date
+    end: date | None = None
+    schedule: str = Field(default="15 */6 * * *", description="Cron, UTC.")
+    patience_minutes: int = Field(default=300, ge=1, description="A run waits for HyP3 jobs at most so long.")
+    max_attempts: int = Field(default=3, ge=1, le=10, description="Orders of one pair before it is given up.")
+    tracks: tuple[Track, ...] = Field(min_length=1)
+    network: NetworkRules = NetworkRules()
+    coherence: CoherenceRules = CoherenceRules()
+    inversion: InversionRules = InversionRules()
+    alerts: AlertRules = AlertRules()
+    credits: CreditRules = CreditRules()
+    contacts: tuple[Contact, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tell_the_tracks(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and isinstance(raw.get("tracks"), list):
+            name = raw.get("name")
+            tracks = [{**t, "site": name} if isinstance(t, dict) and name else t for t in raw["tracks"]]
+            return {**raw, "tracks": tracks}
+        return raw
+
+    @field_validator("boundary")
+    @classmethod
+    def _a_simple_polygon(cls, boundary: dict[str, Any]) -> dict[str, Any]:
+        if boundary.get("type") != "Polygon":
+            raise ValueError("must be a GeoJSON object of type Polygon")
+        try:
+            polygon = shape(boundary)
+        except Exception as problem:  # noqa: BLE001  shapely raises whatever the broken coordinates lead to
+            raise ValueError(f"coordinates cannot be read as a polygon ({problem})") from problem
+        if polygon.is_empty or not polygon.is_valid:
+            raise ValueError(
+                f"is not a simple polygon: {explain_validity(polygon)}; draw it without crossings"
+            )
+        west, south, east, north = polygon.bounds
+        if not (-180 <= west and east <= 180 and -90 <= south and north <= 90):
+            raise ValueError(
+                "has coordinates outside longitude -180..180, latitude -90..90; the order is [lon, lat]"
+            )
+        return boundary
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Self:
+        names = [track.name for track in self.tracks]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two tracks are called {name}")
+        if self.end is not None and self.end < self.start:
+            raise ValueError(f"end {self.end} is before start {self.start}")
+        return self
+
+    @property
+    def polygon(self) -> Polygon:
+        return shape(self.boundary)
+
+    @property
+    def slack(self) -> bool:
+        return any(contact.slack for contact in self.contacts)
+
+    def track(self, name: str) -> Track:
+        for track in self.tracks:
+            if track.name == name:
+                return track
+        raise KeyError(
+            f"site {self.name} has no track {name}; it has {', '.join(t.name for t in self.tracks)}"
+        )
+
+    def solution_config_sha256(self, track: Track) -> str:
+        """Hash of everything that changes a revision's numbers, apart from its interferograms."""
+        return content_sha256(
+            {
+                "grid": track.grid.model_dump(),
+                "coherence": self.coherence.model_dump(),
+                "inversion": self.inversion.model_dump(),
+                "looks": track.looks,
+            }
+        )
+
+    def order_rules(self, track: Track) -> dict[str, Any]:
+        """What of the site goes into a HyP3 order."""
+        return {"processor": track.processor, "looks": track.looks}
+
+
+def site_day_start(day: date) -> datetime:
+    """Midnight UTC at the beginning of a day."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
