@@ -262,14 +262,14 @@ class Site(_Strict):
             raise ValueError("must be a GeoJSON object of type Polygon")
         try:
             polygon = shape(boundary)
-        except Exception as problem:  # noqa: BLE001  shapely raises whatever the broken coordinates lead to
+        except Exception as problem:
             raise ValueError(f"coordinates cannot be read as a polygon ({problem})") from problem
         if polygon.is_empty or not polygon.is_valid:
             raise ValueError(
                 f"is not a simple polygon: {explain_validity(polygon)}; draw it without crossings"
             )
         west, south, east, north = polygon.bounds
-        if not (-180 <= west and east <= 180 and -90 <= south and north <= 90):
+        if not (west >= -180 and east <= 180 and south >= -90 and north <= 90):
             raise ValueError(
                 "has coordinates outside longitude -180..180, latitude -90..90; the order is [lon, lat]"
             )

@@ -1,0 +1,1 @@
+"""The ledger: PostGIS, the memory of everything."""
