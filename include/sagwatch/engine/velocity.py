@@ -1,0 +1,174 @@
+"""Straight lines through displacement histories: the velocity of the whole record and of recent windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sagwatch.errors import BadInputError
+
+DAYS_PER_YEAR = 365.25
+LEAST_EPOCHS_OF_A_LINE = 3
+PIXELS_AT_ONCE = 65536
+
+
+@dataclass(frozen=True)
+class Line:
+    """A least-squares line through each pixel's history; every array has shape (n_pixels,).
+
+    Attributes
+    ----------
+    velocity_m_yr
+        Slope, negative away from the satellite. NaN where the pixel has too few epochs.
+    intercept_m
+        Value of the line at time 0 of the years that were given.
+    velocity_std_m_yr
+        Standard deviation of the slope from the scatter about the line, as MintPy's ``residue`` option: it takes
+        the residuals for independent in time, which they are not; see ``residual_correlation``.
+    intercept_std_m
+        The same for the intercept.
+    residue_m
+        Root of the sum of squared residuals.
+    residual_correlation
+        Lag-1 autocorrelation of the residuals, -1 to 1; 0 if the residuals vanish.
+    n_epochs
+        How many epochs the line used.
+    """
+
+    velocity_m_yr: NDArray[np.float32]
+    intercept_m: NDArray[np.float32]
+    velocity_std_m_yr: NDArray[np.float32]
+    intercept_std_m: NDArray[np.float32]
+    residue_m: NDArray[np.float32]
+    residual_correlation: NDArray[np.float32]
+    n_epochs: NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of time before the newest epoch over which a velocity is judged.
+
+    ``days`` of None is the whole record.
+    """
+
+    name: str
+    days: int | None
+    least_epochs: int
+
+    def __post_init__(self) -> None:
+        if self.days is not None and self.days <= 0:
+            raise BadInputError(f"window {self.name}: {self.days} days must be positive")
+        if self.least_epochs < LEAST_EPOCHS_OF_A_LINE:
+            raise BadInputError(
+                f"window {self.name}: {self.least_epochs} epochs leave no residual; "
+                f"use {LEAST_EPOCHS_OF_A_LINE} or more"
+            )
+
+
+def mintpy_years(dates: Sequence[date]) -> NDArray[np.float64]:
+    """Years since the first date as MintPy counts them: calendar year plus day of year over 365.25.
+
+    A turn of the year counts up to a day more or less than it lasts. This is kept for the whole-record velocity, so
+    that it equals MintPy's ``velocity.h5``; windows use elapsed time.
+    """
+    years = np.array([day.year + (day.timetuple().tm_yday - 1) / DAYS_PER_YEAR for day in dates])
+    return years - years[0]
+
+
+def elapsed_years(dates: Sequence[date]) -> NDArray[np.float64]:
+    """Years of 365.25 days since the first date."""
+    return np.array([(day - dates[0]).days for day in dates], dtype=np.float64) / DAYS_PER_YEAR
+
+
+def fit_line(
+    years: NDArray[np.float64],
+    los_m: NDArray[np.floating],
+    observed: NDArray[np.bool_] | None = None,
+    least_epochs: int = LEAST_EPOCHS_OF_A_LINE,
+) -> Line:
+    """Fit a straight line through each pixel's displacement history.
+
+    Parameters
+    ----------
+    years
+        Shape (n_epochs,), time of each epoch in years, rising.
+    los_m
+        Shape (n_epochs, n_pixels), LOS displacement in metres; NaN is left out.
+    observed
+        Shape (n_epochs, n_pixels); False leaves an epoch out of a pixel's line. None keeps all.
+    least_epochs
+        A pixel with fewer epochs gets NaN.
+    """
+    if los_m.ndim != 2 or years.shape != los_m.shape[:1]:
+        raise BadInputError(f"times {years.shape} do not match a history of shape {los_m.shape}")
+    pieces = []
+    for first in range(0, max(los_m.shape[1], 1), PIXELS_AT_ONCE):
+        part = slice(first, first + PIXELS_AT_ONCE)
+        values = los_m[:, part].astype(np.float64)
+        used = np.isfinite(values) if observed is None else np.isfinite(values) & observed[:, part]
+        pieces.append(_fit_piece(years, np.where(used, values, 0.0), used, least_epochs))
+    return Line(*(np.concatenate(arrays) for arrays in zip(*pieces, strict=True)))
+
+
+def fit_windows(
+    dates: Sequence[date],
+    los_m: NDArray[np.floating],
+    windows: Sequence[Window],
+    observed: NDArray[np.bool_] | None = None,
+) -> dict[str, Line]:
+    """Fit the line of each window that ends with the newest epoch (its first day belongs to it).
+
+    The whole record uses MintPy's years and every epoch, observed or not, so that it is MintPy's velocity; the
+    windows use elapsed time and only what a pixel really observed.
+
+    Parameters
+    ----------
+    dates
+        The epochs, rising.
+    los_m, observed
+        As in `fit_line`.
+    """
+    lines = {}
+    for window in windows:
+        if window.days is None:
+            lines[window.name] = fit_line(mintpy_years(dates), los_m, None, window.least_epochs)
+            continue
+        first = next(i for i, day in enumerate(dates) if (dates[-1] - day).days <= window.days)
+        seen = None if observed is None else observed[first:]
+        lines[window.name] = fit_line(elapsed_years(dates)[first:], los_m[first:], seen, window.least_epochs)
+    return lines
+
+
+def _fit_piece(
+    years: NDArray[np.float64], values: NDArray[np.float64], used: NDArray[np.bool_], least_epochs: int
+) -> tuple[NDArray[np.floating] | NDArray[np.uint16], ...]:
+    """The arrays of `Line` for some pixels; ``values`` is 0 where it is not ``used``."""
+    n = used.sum(axis=0)
+    enough = n >= max(least_epochs, LEAST_EPOCHS_OF_A_LINE)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        middle = years @ used / n
+        spread = (years**2) @ used - n * middle**2
+        slope = (years @ values - middle * values.sum(axis=0)) / spread
+        intercept = values.sum(axis=0) / n - slope * middle
+        residual = np.where(used, values - (intercept + np.outer(years, slope)), 0.0)
+        squares = np.sum(residual**2, axis=0)
+        noise_variance = squares / (n - 2)
+        slope_std = np.sqrt(noise_variance / spread)
+        intercept_std = np.sqrt(noise_variance * (1.0 / n + middle**2 / spread))
+        correlation = np.where(squares > 0, _lag_one_products(residual, used) / squares, 0.0)
+    floats = (slope, intercept, slope_std, intercept_std, np.sqrt(squares), correlation)
+    return *(np.where(enough, array, np.nan).astype(np.float32) for array in floats), n.astype(np.uint16)
+
+
+def _lag_one_products(residual: NDArray[np.float64], used: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Sum of products of each residual with the one before it that was used."""
+    total = np.zeros(residual.shape[1])
+    last = np.zeros(residual.shape[1])
+    for row, seen in zip(residual, used, strict=True):
+        total += np.where(seen, row * last, 0.0)
+        last = np.where(seen, row, last)
+    return total
