@@ -62,8 +62,8 @@ def _installations() -> Iterator[tuple[Path, Path]]:
     for program in filter(None, programs):
         told = subprocess.run([program, "--bindir", "--sharedir"], capture_output=True, text=True)
         if told.returncode == 0:
-            folder, share = told.stdout.split("\n")[:2]
-            yield Path(folder), Path(share)
+            bin_folder, share_folder = told.stdout.split("\n")[:2]
+            yield Path(bin_folder), Path(share_folder)
 
 
 def _postgres_version(folder: Path) -> int:

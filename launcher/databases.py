@@ -9,11 +9,12 @@ import psycopg
 from psycopg import sql
 
 
-def ensure_role(admin_url: str, role: str, password: str) -> None:
-    """A role that may log in with this password."""
+def ensure_role(admin_url: str, role: str, password: str, *, may_create_roles: bool = False) -> None:
+    """A role that may log in with this password, and make further roles where it owns the ledger."""
     with psycopg.connect(admin_url, autocommit=True) as connection:
         known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
-        words = "ALTER ROLE {} LOGIN PASSWORD {}" if known else "CREATE ROLE {} LOGIN PASSWORD {}"
+        words = f"{'ALTER' if known else 'CREATE'} ROLE {{}} LOGIN PASSWORD {{}}"
+        words += " CREATEROLE" if may_create_roles else ""
         connection.execute(sql.SQL(words).format(sql.Identifier(role), sql.Literal(password)))
 
 
@@ -32,11 +33,11 @@ def ensure_database(admin_url: str, name: str, owner: str | None = None, *, post
 
 
 def main() -> None:
-    """Do what standard input asks: {"admin_url", "roles": {name: password}, "databases": [{...}]}."""
+    """Do what standard input asks: {"admin_url", "roles": [{...}], "databases": [{...}]}."""
     wish = json.load(sys.stdin)
     try:
-        for role, password in wish["roles"].items():
-            ensure_role(wish["admin_url"], role, password)
+        for role in wish["roles"]:
+            ensure_role(wish["admin_url"], **role)
         for database in wish["databases"]:
             ensure_database(wish["admin_url"], **database)
     except psycopg.Error as error:

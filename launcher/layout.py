@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ROLES = ("owner", "loader", "sender", "analyst", "web")
 
 # What listens, and where the search for a free port begins. All lie below the range that the kernel
 # hands out for outgoing connections, so a port that was free stays free.
@@ -98,7 +97,8 @@ def load_secrets(layout: Layout) -> dict[str, str]:
         "api": lambda: secrets.token_urlsafe(64),
         "fernet": lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "cloud_token": lambda: secrets.token_urlsafe(24),
-        **{f"role_{role}": lambda: secrets.token_urlsafe(24) for role in ROLES},
+        "owner": lambda: secrets.token_urlsafe(24),
+        "analyst": lambda: secrets.token_urlsafe(12),
     }
     missing = {name: make() for name, make in makers.items() if name not in known}
     if missing:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.layout import LauncherError, write_json
@@ -27,6 +27,7 @@ class Service:
 
     name: str
     command: Sequence[str]
+    extra: Mapping[str, str] = field(default_factory=dict)
 
 
 def started_at(pid: int) -> int | None:
@@ -74,7 +75,7 @@ def start(service: Service, environment: Mapping[str, str], run: Path, log: Path
     with (log / f"{service.name}.log").open("ab") as stream:
         process = subprocess.Popen(
             list(service.command),
-            env=dict(environment),
+            env={**environment, **service.extra},
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=stream,

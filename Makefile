@@ -1,0 +1,38 @@
+# The commands of Sagwatch. Needs: Linux, Python 3.11, make. Everything else is installed by `make run` and `make test`.
+#
+#   make run [SITE=shaqu] [PRODUCTS=FOLDER] [EXECUTOR=local|celery] [MORE=n] [DETACH=1]
+#   make stop | clean | status | lint | lock
+#   make test [ARGS="tests/domain -x"]
+#   make psql [SITE=shaqu] [ROLE=analyst|owner] [SQL="SELECT ..."]
+#   make bench-run JSON=FILE
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+ifeq ($(strip $(PYTHON)),)
+$(error Python 3.11 is missing: on Debian 12, apt-get install python3)
+endif
+
+LAUNCHER = @$(PYTHON) -B -m launcher
+SITE ?= shaqu
+
+.DEFAULT_GOAL := help
+.PHONY: help run stop clean test status psql lock lint bench-run
+
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+
+run:
+	$(LAUNCHER) run --site '$(SITE)' $(if $(PRODUCTS),--products '$(PRODUCTS)') \
+	  $(if $(EXECUTOR),--executor '$(EXECUTOR)') $(if $(MORE),--more '$(MORE)') $(if $(DETACH),--detach)
+
+stop clean status lock lint:
+	$(LAUNCHER) $@
+
+test:
+	$(LAUNCHER) test $(ARGS)
+
+psql:
+	$(LAUNCHER) psql --site '$(SITE)' $(if $(ROLE),--role '$(ROLE)') $(if $(SQL),--sql "$(SQL)")
+
+bench-run:
+	$(if $(JSON),,$(error say where the figures go: make bench-run JSON=FILE))
+	$(LAUNCHER) bench '$(JSON)'
