@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -254,7 +255,7 @@ def _split(n_pixels: int, threads: int) -> Iterator[tuple[int, int]]:
     tiles = max(-(-n_pixels // kernel.TILE_PIXELS), 1)
     pieces = 1 if threads == 1 else min(4 * threads, tiles)
     borders = [round(tiles * k / pieces) * kernel.TILE_PIXELS for k in range(pieces + 1)]
-    for first, last in zip(borders[:-1], borders[1:], strict=True):
+    for first, last in pairwise(borders):
         yield first, min(last, n_pixels)
 
 

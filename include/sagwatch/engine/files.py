@@ -1,0 +1,101 @@
+"""Files that are either whole or not there: written aside, flushed to the disk, renamed."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ASIDE = ".making-"
+_CHUNK = 1 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def flush(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def file_aside(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``target``; on success it becomes ``target`` at once, durably.
+
+    An exception, or the loss of the process, leaves ``target`` as it was.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.parent / f"{ASIDE}{secrets.token_hex(8)}-{target.name}"
+    try:
+        yield aside
+        flush(aside)
+        aside.chmod(0o444)
+        aside.replace(target)
+        flush(target.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_aside(target: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``target``; on success it becomes ``target`` at once, durably, read-only.
+
+    The folder is locked while it is being made, so that `remove_leftovers` can tell the work of a live process
+    from what a killed one left behind. ``target`` must not exist.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.parent / f"{ASIDE}{secrets.token_hex(8)}-{target.name}"
+    aside.mkdir()
+    lock = os.open(aside, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield aside
+        for path in sorted(aside.rglob("*")):
+            if path.is_file():
+                path.chmod(0o444)
+            flush(path)
+        flush(aside)
+        aside.rename(target)
+        flush(target.parent)
+    finally:
+        os.close(lock)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> list[str]:
+    """Delete the half-made folders of processes that are gone; return their names."""
+    removed = []
+    for path in sorted(folder.glob(f"{ASIDE}*")):
+        if path.is_dir() and not _in_use(path):
+            shutil.rmtree(path)
+            removed.append(path.name)
+    return removed
+
+
+def _in_use(folder: Path) -> bool:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

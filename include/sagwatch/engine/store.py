@@ -1,0 +1,112 @@
+"""The store of one track: where its interferograms, its geometry and its revisions lie."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sagwatch.domain.grid import Grid
+from sagwatch.engine import revision as revisions_module
+from sagwatch.engine.files import ASIDE
+from sagwatch.engine.geometry import Geometry, read_geometry, write_geometry
+from sagwatch.engine.interferogram import Layers, StoredInterferogram, read_layers, write_interferogram
+from sagwatch.engine.revision import (
+    Manifest,
+    ReferencePoint,
+    Revision,
+    RevisionSettings,
+    read_revision,
+    verify,
+)
+from sagwatch.engine.stack import Stack, make_stack
+from sagwatch.errors import BadInputError
+
+
+@dataclass(frozen=True)
+class TrackStore:
+    """The folder ``<data>/<site>/<track>`` on the track's fixed grid.
+
+    The folder may be moved or mounted elsewhere as a whole: nothing in it names a path outside.
+    """
+
+    folder: Path
+    grid: Grid
+
+    @property
+    def interferograms(self) -> Path:
+        return self.folder / "interferograms"
+
+    @property
+    def geometry_path(self) -> Path:
+        return self.folder / "geometry" / "geometryGeo.h5"
+
+    @property
+    def revisions(self) -> Path:
+        return self.folder / "revisions"
+
+    def interferogram_path(self, interferogram_id: str) -> Path:
+        return self.interferograms / f"{interferogram_id}.h5"
+
+    def write_interferogram(
+        self, interferogram_id: str, layers: Layers, attributes: Mapping[str, str]
+    ) -> str:
+        """Store an accepted interferogram; return the file's SHA-256. Storing it again changes nothing."""
+        if layers.phase_rad.shape != self.grid.shape:
+            raise BadInputError(
+                f"interferogram {interferogram_id} has {layers.phase_rad.shape} pixels, "
+                f"the track's grid {self.grid.shape}; clip it to the grid first"
+            )
+        return write_interferogram(self.interferogram_path(interferogram_id), layers, attributes)
+
+    def read_interferogram(self, interferogram_id: str) -> Layers:
+        return read_layers(self.interferogram_path(interferogram_id))
+
+    def write_geometry(self, geometry: Geometry, attributes: Mapping[str, str]) -> str:
+        """Store the track's geometry; the first one stays for ever. Return the file's SHA-256."""
+        if geometry.height_m.shape != self.grid.shape:
+            raise BadInputError(
+                f"geometry of {geometry.height_m.shape} pixels on a grid of {self.grid.shape}"
+            )
+        return write_geometry(self.geometry_path, geometry, attributes)
+
+    def read_geometry(self) -> Geometry:
+        return read_geometry(self.geometry_path)
+
+    def stack(self, members: Sequence[StoredInterferogram]) -> Stack:
+        """Put stored interferograms, in any order, into a stack."""
+        return make_stack(self.interferograms, self.grid.shape, members)
+
+    def build_revision(
+        self,
+        number: int,
+        members: Sequence[StoredInterferogram],
+        settings: RevisionSettings,
+        reference: ReferencePoint,
+        threads: int | None = None,
+    ) -> Path:
+        """Solve the interferograms and make the revision's folder; see `revision.build_revision`."""
+        stack = self.stack(members)
+        return revisions_module.build_revision(
+            self.revisions, number, stack, self.grid, self.geometry_path, settings, reference, threads
+        )
+
+    def revision_folders(self) -> list[Path]:
+        """All complete revisions, oldest first."""
+        if not self.revisions.is_dir():
+            return []
+        return sorted(p for p in self.revisions.iterdir() if p.is_dir() and not p.name.startswith(ASIDE))
+
+    def read_revision(self, name: str) -> Revision:
+        return read_revision(self.revisions / name)
+
+    def verify(self, name: str) -> Manifest:
+        return verify(self.revisions / name)
+
+    def delete_revision(self, name: str) -> None:
+        """Delete an old revision; its interferograms stay."""
+        manifest = revisions_module.read_manifest(self.revisions / name)
+        doomed = self.revisions / f"{ASIDE}deleted-{manifest.folder_name}"
+        (self.revisions / name).rename(doomed)
+        shutil.rmtree(doomed)
