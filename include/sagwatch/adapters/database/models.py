@@ -274,6 +274,20 @@ class Revision(Base):
     )
 
 
+class PublishedRevision(Base):
+    """That a revision went live: what readers saw, from when. Rows are only ever inserted.
+
+    ``number`` is what tiles refer to. A revision that returns (a late interferogram was withdrawn again) gets a new
+    number, so it may stand here twice.
+    """
+
+    __tablename__ = "published_revision"
+    track_id: Mapped[str] = mapped_column(ForeignKey("track.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    revision_id: Mapped[str] = mapped_column(ForeignKey("revision.id"))
+    published_at: Mapped[datetime]
+
+
 class Point(Base):
     """A pixel that is published. ``id`` never changes (see domain/point.py)."""
 
@@ -313,7 +327,8 @@ class SeriesTile(Base):
     """Displacement in mm of the points of one tile at one epoch, with the revisions for which it holds.
 
     ``until_number`` is the first revision that no longer shows it; NULL means current. Written only where a value
-    changed. No-data is NULL inside the array.
+    changed. An array has 256 places, row by row in the tile; no-data, and places outside the grid, are NaN (never
+    NULL: arrays of one size are read and written thousands of times faster). A tile without any data has no row.
     """
 
     __tablename__ = "series_tile"
@@ -336,7 +351,7 @@ class SeriesTile(Base):
 
 
 class VelocityTile(Base):
-    """Velocities of the points of one tile by window, with the revisions for which they hold."""
+    """Velocities of the points of one tile by window, with the revisions for which they hold; NaN is no-data."""
 
     __tablename__ = "velocity_tile"
     track_id: Mapped[str] = mapped_column(ForeignKey("track.id"), primary_key=True)
@@ -346,6 +361,16 @@ class VelocityTile(Base):
     until_number: Mapped[int | None]
     velocity_mm_yr: Mapped[list[float]]
     sd_mm_yr: Mapped[list[float]]
+    __table_args__ = (
+        Index(
+            "ix_velocity_tile_current",
+            "track_id",
+            "window_days",
+            "tile",
+            unique=True,
+            postgresql_where=text("until_number IS NULL"),
+        ),
+    )
 
 
 class Judgement(Base):
