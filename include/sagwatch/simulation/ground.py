@@ -52,7 +52,9 @@ def _to_utm(epsg: int) -> Transformer:
 def area(scenario: Scenario, pixel_m: float) -> Grid:
     """The box of the scenario and its margin, on the lattice that every product of this pixel size shares."""
     west, south, east, north = scenario.box
-    corners_x, corners_y = _to_utm(scenario.epsg).transform([west, west, east, east], [south, north, south, north])
+    corners_x, corners_y = _to_utm(scenario.epsg).transform(
+        [west, west, east, east], [south, north, south, north]
+    )
     left = np.floor((min(corners_x) - scenario.margin_m) / pixel_m)
     right = np.ceil((max(corners_x) + scenario.margin_m) / pixel_m)
     bottom = np.floor((min(corners_y) - scenario.margin_m) / pixel_m)

@@ -1,0 +1,59 @@
+"""Products with something wrong inside, made from right ones on demand."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from affine import Affine
+from rasterio.io import MemoryFile
+
+CONTENT_FAULTS = ("other_grid", "wrong_date", "outside")
+
+
+def spoiled(product: Path, fault: str) -> Path:
+    """A copy of a zip with the fault inside, beside the original."""
+    target = product.with_suffix(f".{fault}.zip")
+    if target.exists():
+        return target
+    aside = target.with_suffix(".part")
+    with zipfile.ZipFile(product) as source, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as copy:
+        for entry in source.infolist():
+            content = source.read(entry)
+            if fault == "other_grid" and entry.filename.endswith(".tif"):
+                content = _shifted(content)
+            elif fault == "wrong_date" and entry.filename.endswith(".txt"):
+                content = _other_secondary(content.decode()).encode()
+            copy.writestr(zipfile.ZipInfo(entry.filename, entry.date_time), content, zipfile.ZIP_DEFLATED)
+        if fault == "outside":
+            copy.writestr("../../escaped.txt", "This file wanted to be written outside of its folder.\n")
+    aside.replace(target)
+    return target
+
+
+def _shifted(tif: bytes) -> bytes:
+    """Half a pixel to the east: a lattice that no whole-pixel clipping can repair."""
+    with MemoryFile(tif) as memory, memory.open() as raster:
+        profile, values, tags = raster.profile, raster.read(), raster.tags()
+    profile["transform"] = profile["transform"] * Affine.translation(0.5, 0.0)
+    with MemoryFile() as memory:
+        with memory.open(**profile) as raster:
+            raster.write(values)
+            raster.update_tags(**tags)
+        return bytes(memory.read())
+
+
+def _other_secondary(text: str) -> str:
+    """A parameter file whose secondary granule is of twelve days later."""
+
+    def later(match: re.Match[str]) -> str:
+        day = datetime.strptime(match[0] + "+0000", "%Y%m%d%z") + timedelta(days=12)
+        return f"{day:%Y%m%d}"
+
+    lines = text.splitlines(keepends=True)
+    wrong = [
+        re.sub(r"(?<=_)20\d{6}(?=T)", later, line) if line.startswith("Secondary") else line for line in lines
+    ]
+    return "".join(wrong)
