@@ -137,6 +137,9 @@ class Cluster:
         if self.is_running():
             return
         self._end_orphans()
+        # Nobody works in the data folder now. The killed server's id may live on, as another program's or as
+        # a zombie, and its pid file would then forbid the start.
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
         options = f"-p {self.port} {SETTINGS}" + ("" if self.durable else FORGETFUL)
         log = self.folder / "server.log"
         try:
