@@ -1,0 +1,255 @@
+"""MintPy's own programs, run on a copy of a revision: for scientists, for pictures, and as referee of our solver.
+
+They run in a process of their own with one thread, a home of their own and nothing of Airflow's environment. They
+never touch the store: MintPy changes files in place.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from sagwatch.engine.files import ASIDE
+from sagwatch.engine.interferogram import COHERENCE, COMPONENT, PHASE, open_hdf5
+from sagwatch.engine.revision import (
+    MANIFEST,
+    WHOLE_RECORD,
+    Manifest,
+    Revision,
+    check_sources,
+    read_manifest,
+    read_revision,
+)
+from sagwatch.errors import BadInputError, SagwatchError
+
+_PROGRAM_SECONDS = 6 * 3600
+_LAST_LINES = 15
+
+
+class MintPyError(SagwatchError):
+    """One of MintPy's programs failed; the text ends with its last lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """How far a revision is from what MintPy's own programs make of the same interferograms.
+
+    Pixels are those that MintPy inverts: on land, observed, and passing its redundancy test. ``torn`` counts only
+    pixels whose own network falls into parts, ``whole`` the others.
+    """
+
+    epochs: int
+    pairs: int
+    pixels: int
+    torn_pixels: int
+    whole_max_mm: float
+    whole_rms_mm: float
+    torn_max_mm: float
+    torn_rms_mm: float
+    velocity_max_mm_yr: float
+    velocity_rms_mm_yr: float
+    velocity_std_max_mm_yr: float
+    temporal_coherence_max: float
+    counts_that_differ: int
+
+    @property
+    def max_mm(self) -> float:
+        return max(self.whole_max_mm, self.torn_max_mm)
+
+    def table(self) -> str:
+        """The differences as a Markdown table."""
+        rows = (
+            ("pixels compared, of them with a torn network", f"{self.pixels:,}, {self.torn_pixels:,}"),
+            ("epochs, interferograms", f"{self.epochs}, {self.pairs}"),
+            ("displacement, whole network: largest, rms", _pair(self.whole_max_mm, self.whole_rms_mm, "mm")),
+            ("displacement, torn network: largest, rms", _pair(self.torn_max_mm, self.torn_rms_mm, "mm")),
+            ("velocity: largest, rms", _pair(self.velocity_max_mm_yr, self.velocity_rms_mm_yr, "mm/yr")),
+            ("standard deviation of velocity: largest", f"{self.velocity_std_max_mm_yr:.1e} mm/yr"),
+            ("temporal coherence: largest", f"{self.temporal_coherence_max:.1e}"),
+            ("pixels whose number of observations differs", f"{self.counts_that_differ}"),
+        )
+        return "\n".join(["| difference to MintPy | |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows)])
+
+
+def run_program(
+    name: str, arguments: Sequence[str], folder: Path, *, seconds: float = _PROGRAM_SECONDS
+) -> str:
+    """Run one of MintPy's programs, for example ``view``, in a folder; return what it printed.
+
+    Raises
+    ------
+    MintPyError
+        It failed, or took longer than ``seconds``.
+    """
+    with tempfile.TemporaryDirectory(prefix="sagwatch-mintpy-") as home:
+        command = [sys.executable, "-m", f"mintpy.cli.{name.removesuffix('.py')}", *arguments]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                env=_environment(home),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise MintPyError(f"{name} did not end within {seconds:.0f} s in {folder}") from None
+    if done.returncode != 0:
+        last = "\n".join(done.stdout.splitlines()[-_LAST_LINES:])
+        raise MintPyError(f"{name} {' '.join(arguments)} failed with code {done.returncode} in {folder}:\n{last}")
+    return done.stdout
+
+
+def export_mintpy(revision: Path, target: Path) -> Path:
+    """Copy a revision to a plain MintPy folder that stands alone: it can travel, and MintPy may change it.
+
+    The series stays unmasked, with NaN where nothing is known; ``maskRedundancy.h5`` marks the pixels that
+    MintPy's own inversion would have set to 0.
+
+    Raises
+    ------
+    BadInputError
+        ``target`` exists.
+    """
+    manifest = read_manifest(revision)
+    if target.exists():
+        raise BadInputError(f"{target} exists; name a folder that does not, so that nothing is overwritten")
+    check_sources(revision / "inputs" / "ifgramStack.h5")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.parent / f"{ASIDE}{secrets.token_hex(8)}-{target.name}"
+    try:
+        (aside / "inputs").mkdir(parents=True)
+        for name in (*manifest.files, MANIFEST):
+            if name != "inputs/ifgramStack.h5":
+                shutil.copyfile(revision / name, aside / name)
+        _copy_stack(revision / "inputs" / "ifgramStack.h5", aside / "inputs" / "ifgramStack.h5")
+        aside.rename(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
+def compare_with_mintpy(revision: Path, scratch: Path | None = None) -> Differences:
+    """Solve a revision's interferograms with MintPy's own programs and compare.
+
+    Costs minutes to hours on large stacks: MintPy inverts pixel by pixel. ``scratch`` is where the copy goes for
+    the while, by default the system's temporary folder.
+    """
+    manifest = read_manifest(revision)
+    with tempfile.TemporaryDirectory(prefix="sagwatch-audit-", dir=scratch) as name:
+        folder = Path(name)
+        (folder / "inputs").mkdir()
+        _copy_stack(revision / "inputs" / "ifgramStack.h5", folder / "inputs" / "ifgramStack.h5")
+        shutil.copyfile(revision / "waterMask.h5", folder / "waterMask.h5")
+        run_program("ifgram_inversion", _inversion_arguments(manifest), folder)
+        run_program("timeseries2velocity", ["timeseries.h5", "-o", "velocity.h5"], folder)
+        return _differences(read_revision(revision), folder)
+
+
+def _environment(home: str) -> dict[str, str]:
+    """Only what a program needs; more threads make MintPy slower, and its own limit does not bind."""
+    kept = {key: os.environ[key] for key in ("PATH", "LANG", "TZ") if key in os.environ}
+    return kept | {
+        "HOME": home,
+        "MPLBACKEND": "Agg",
+        "MPLCONFIGDIR": home,
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def _copy_stack(source: Path, target: Path) -> None:
+    """Copy a virtual stack to one that holds its pixels, laid out as MintPy would, pair by pair."""
+    check_sources(source)
+    with open_hdf5(source) as virtual, h5py.File(target, "w") as plain:
+        for name in (PHASE, COHERENCE, COMPONENT):
+            if name not in virtual:
+                continue
+            layer = virtual[name]
+            maxshape = (None, *layer.shape[1:])
+            copy = plain.create_dataset(name, layer.shape, layer.dtype, maxshape=maxshape, chunks=True)
+            for i in range(layer.shape[0]):
+                copy[i] = layer[i]
+        for name in ("date", "bperp", "dropIfgram"):
+            plain[name] = virtual[name][:]
+        for key, value in virtual.attrs.items():
+            plain.attrs[key] = value
+
+
+def _inversion_arguments(manifest: Manifest) -> list[str]:
+    settings = manifest.settings
+    arguments = ["inputs/ifgramStack.h5", "-w", str(settings["weight"]), "-m", "waterMask.h5"]
+    arguments += ["--min-redundancy", str(settings["min_redundancy"])]
+    if settings["coherence_threshold"] is not None:
+        arguments += ["--mask-dset", COHERENCE, "--mask-thres", str(settings["coherence_threshold"])]
+    return arguments
+
+
+def _differences(ours: Revision, folder: Path) -> Differences:
+    layers, line = ours.layers, ours.layers.lines[WHOLE_RECORD.name]
+    inverted = layers.land & layers.redundant & (layers.n_observations > 0)
+    inverted[ours.manifest.reference.row, ours.manifest.reference.column] = True
+    torn = inverted & (layers.parts > 1)
+    # float64 before subtracting, or the difference would itself be rounded.
+    gap_mm = np.zeros(ours.grid.shape)
+    square_mm2 = np.zeros(ours.grid.shape)
+    with open_hdf5(folder / "timeseries.h5") as file:
+        for epoch in range(len(ours.epochs)):
+            theirs = file["timeseries"][epoch].astype(np.float64)
+            with open_hdf5(ours.folder / "timeseries.h5") as own:
+                step_mm = np.where(inverted, 1000.0 * (own["timeseries"][epoch] - theirs), 0.0)
+            gap_mm = np.maximum(gap_mm, np.abs(step_mm))
+            square_mm2 += step_mm**2 / len(ours.epochs)
+    velocity_mm_yr = 1000.0 * (line.velocity_m_yr - _read(folder / "velocity.h5", "velocity"))
+    std_mm_yr = 1000.0 * (line.velocity_std_m_yr - _read(folder / "velocity.h5", "velocityStd"))
+    agreement = layers.temporal_coherence - _read(folder / "temporalCoherence.h5", "temporalCoherence")
+    counts = np.where(inverted, layers.n_observations, 0) != _read(folder / "numInvIfgram.h5", "mask")
+    whole = inverted & ~torn
+    return Differences(
+        epochs=len(ours.epochs),
+        pairs=len(ours.manifest.members),
+        pixels=int(inverted.sum()),
+        torn_pixels=int(torn.sum()),
+        whole_max_mm=_largest(gap_mm[whole]),
+        whole_rms_mm=_root_mean(square_mm2[whole]),
+        torn_max_mm=_largest(gap_mm[torn]),
+        torn_rms_mm=_root_mean(square_mm2[torn]),
+        velocity_max_mm_yr=_largest(velocity_mm_yr[inverted]),
+        velocity_rms_mm_yr=_root_mean(velocity_mm_yr[inverted] ** 2),
+        velocity_std_max_mm_yr=_largest(std_mm_yr[inverted]),
+        temporal_coherence_max=_largest(agreement[inverted]),
+        counts_that_differ=int(counts.sum()),
+    )
+
+
+def _read(path: Path, dataset: str) -> NDArray[np.float64]:
+    with open_hdf5(path) as file:
+        return file[dataset][:].astype(np.float64)
+
+
+def _largest(values: NDArray[np.floating]) -> float:
+    return float(np.max(np.abs(values))) if values.size else 0.0
+
+
+def _root_mean(squares: NDArray[np.floating]) -> float:
+    return float(np.sqrt(np.mean(squares))) if squares.size else 0.0
+
+
+def _pair(largest: float, rms: float, unit: str) -> str:
+    return f"{largest:.1e} {unit}, {rms:.1e} {unit}"
