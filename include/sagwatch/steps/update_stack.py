@@ -1,0 +1,207 @@
+"""Make the next revision of a track from its accepted interferograms."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from sagwatch.adapters.database.ledger import Ledger
+from sagwatch.adapters.database.models import Revision
+from sagwatch.adapters.database.revisions import AcceptedInterferogram, BuiltRevision
+from sagwatch.domain.ids import content_sha256
+from sagwatch.domain.site import Site, Track
+from sagwatch.engine.files import sha256_of
+from sagwatch.engine.reference import choose_reference
+from sagwatch.engine.revision import MANIFEST, ReferencePoint, RevisionSettings, revision_id
+from sagwatch.engine.stack import Stack
+from sagwatch.engine.store import TrackStore
+from sagwatch.engine.weights import Weight
+from sagwatch.errors import BadRevisionError
+from sagwatch.steps.stack_members import stored
+
+log = logging.getLogger(__name__)
+
+#: A site without a reference point of its own waits for so many interferograms before one is chosen and pinned.
+LEAST_PAIRS_TO_CHOOSE_REFERENCE = 3
+#: A revision is not begun when less than this would be left on the disk.
+SPARE_BYTES = 500_000_000
+
+
+def update_stack(site: Site, track: Track, ledger: Ledger, data: Path, as_of: datetime) -> str | None:
+    """Solve the track's interferograms and write the revision down; return its id.
+
+    The newest revision's id comes back where nothing is new, None where there is nothing to solve yet. A pair
+    without phase at the reference pixel is left out, with its reason in the ledger.
+
+    Raises
+    ------
+    BadRevisionError
+        Too little disk space, or an interferogram file that is missing or damaged.
+    """
+    store = track_store(track, data)
+    accepted = ledger.revisions.accepted_interferograms(track.id)
+    if not accepted:
+        log.info("%s: no interferogram yet, so there is nothing to solve", track.id)
+        return None
+    reference = _pinned_reference(site, track, ledger, store, accepted, as_of)
+    if reference is None:
+        return None
+    accepted = _with_phase_at(reference, accepted, store, ledger, track, as_of)
+    if not accepted:
+        return None
+    return _next_revision(site, track, ledger, store, accepted, reference, data, as_of).id
+
+
+def track_store(track: Track, data: Path) -> TrackStore:
+    """The track's folder of interferograms and revisions."""
+    return TrackStore(data / track.site / track.name, track.grid.grid())
+
+
+def revision_settings(site: Site, track: Track) -> RevisionSettings:
+    """The site's rules in the engine's words."""
+    return RevisionSettings(
+        range_looks=track.range_looks,
+        azimuth_looks=track.azimuth_looks,
+        weight=Weight(site.inversion.weight),
+        min_redundancy=site.inversion.min_redundancy,
+        coherence_threshold=site.coherence.least_pixel,
+        min_temporal_coherence=site.inversion.min_temporal_coherence,
+    )
+
+
+def _pinned_reference(
+    site: Site,
+    track: Track,
+    ledger: Ledger,
+    store: TrackStore,
+    accepted: list[AcceptedInterferogram],
+    as_of: datetime,
+) -> ReferencePoint | None:
+    """The reference pixel from the ledger; at the first time the site's own, or one chosen by rule, is pinned."""
+    pinned = ledger.sites.track(track.id)
+    if pinned.reference_row is not None and pinned.reference_column is not None:
+        return ReferencePoint(pinned.reference_row, pinned.reference_column, pinned.reference_reason or "")
+    if track.reference is not None:
+        row, column = store.grid.row_column(track.reference.longitude, track.reference.latitude)
+        chosen = ReferencePoint(row, column, "named in the site file")
+    elif len(accepted) < LEAST_PAIRS_TO_CHOOSE_REFERENCE:
+        log.info(
+            "%s: %d interferograms are too few to choose a reference point; waiting for %d",
+            track.id,
+            len(accepted),
+            LEAST_PAIRS_TO_CHOOSE_REFERENCE,
+        )
+        return None
+    else:
+        stack = store.stack(stored(accepted))
+        chosen = choose_reference(stack, revision_settings(site, track).inversion, store.read_geometry().land)
+    longitude, latitude = store.grid.lon_lat(chosen.row, chosen.column)
+    ledger.sites.pin_reference(
+        track.id, chosen.row, chosen.column, float(latitude), float(longitude), chosen.reason, as_of
+    )
+    log.info("%s: reference pinned at %.5f N, %.5f E: %s", track.id, latitude, longitude, chosen.reason)
+    return chosen
+
+
+def _with_phase_at(
+    reference: ReferencePoint,
+    accepted: list[AcceptedInterferogram],
+    store: TrackStore,
+    ledger: Ledger,
+    track: Track,
+    as_of: datetime,
+) -> list[AcceptedInterferogram]:
+    """Leave out pairs that say nothing about the reference pixel: one of them would poison every other pixel."""
+    phase = store.stack(stored(accepted)).reference_phase(reference.row, reference.column)
+    in_order = sorted(accepted, key=lambda entry: (entry.reference, entry.secondary))
+    good = []
+    for entry, value in zip(in_order, phase, strict=True):
+        if np.isfinite(value) and value != 0:
+            good.append(entry)
+            continue
+        reason = "no phase at the track's reference point"
+        log.warning(
+            "%s: interferogram %s_%s left out: %s", track.id, entry.reference, entry.secondary, reason
+        )
+        ledger.revisions.leave_out(entry.id, reason)
+        ledger.operations.record(
+            "interferogram_left_out",
+            f"the interferogram of {entry.reference} and {entry.secondary} of {track.id} is left out: {reason}",
+            site=track.site,
+            track_id=track.id,
+            dedupe_key=f"left_out:{entry.id}",
+            as_of=as_of,
+        )
+    return good
+
+
+def _next_revision(
+    site: Site,
+    track: Track,
+    ledger: Ledger,
+    store: TrackStore,
+    accepted: list[AcceptedInterferogram],
+    reference: ReferencePoint,
+    data: Path,
+    as_of: datetime,
+) -> Revision:
+    settings = revision_settings(site, track)
+    members = stored(accepted)
+    stack = store.stack(members)
+    identity = revision_id(stack.members, settings, reference, store.grid, sha256_of(store.geometry_path))
+    newest = ledger.revisions.newest(track.id)
+    if newest is not None and newest.id == identity:
+        log.info(
+            "%s: revision %d already holds these %d interferograms", track.id, newest.number, len(members)
+        )
+        return newest
+    _check_disk(stack, store)
+    number = ledger.revisions.next_number(track.id)
+    folder = store.build_revision(number, members, settings, reference)
+    log.info(
+        "%s: revision %d solved: %d interferograms, %d acquisitions from %s to %s",
+        track.id,
+        number,
+        len(members),
+        len(stack.dates),
+        stack.dates[0],
+        stack.dates[-1],
+    )
+    head = ledger.revisions.head(track.id)
+    return ledger.revisions.write_down(
+        BuiltRevision(
+            id=identity,
+            track_id=track.id,
+            number=number,
+            parent_id=head.id if head else None,
+            input_sha256=content_sha256([(member.name, member.sha256) for member in stack.members]),
+            config_sha256=content_sha256(
+                [site.solution_config_sha256(track), reference.row, reference.column]
+            ),
+            folder=str(folder.relative_to(data)),
+            manifest_sha256=sha256_of(folder / MANIFEST),
+            interferograms=[member.id for member in stack.members],
+            epochs=stack.dates,
+            reference_row=reference.row,
+            reference_column=reference.column,
+            summary={"pairs": len(members), "epochs": len(stack.dates)},
+        ),
+        as_of,
+    )
+
+
+def _check_disk(stack: Stack, store: TrackStore) -> None:
+    """Refuse to begin what would fill the disk; a write that fails half-way helps nobody."""
+    pixels = stack.shape[0] * stack.shape[1]
+    needed = pixels * (len(stack.dates) * 6 + 80) + SPARE_BYTES
+    store.folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(store.folder).free
+    if free < needed:
+        raise BadRevisionError(
+            f"{store.folder}: {free / 1e9:.1f} GB are free, the next revision needs {needed / 1e9:.1f} GB; "
+            "make room or move the data folder (SAGWATCH_DATA)"
+        )
