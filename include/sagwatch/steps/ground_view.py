@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from sagwatch.engine.revision import ReferencePoint, Revision, RevisionSettings
 from sagwatch.engine.solve import Solution
 from sagwatch.engine.stack import Stack
 from sagwatch.engine.velocity import Line, Window, fit_windows
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 MM_PER_M = 1000.0
 WHOLE = WindowRules(days=4000, least_epochs=4)
@@ -91,7 +94,7 @@ class SolvedGround:
         with np.errstate(invalid="ignore"):
             return self.land & (self.temporal_coherence >= least_temporal_coherence)
 
-    def image(self, flat: NDArray[np.generic]) -> NDArray[np.generic]:
+    def image(self, flat: NDArray[Kind]) -> NDArray[Kind]:
         """Pixels as rows and columns."""
         return flat.reshape(*flat.shape[:-1], *self.grid.shape)
 
