@@ -10,6 +10,7 @@
     │   └── IncompleteAnswerError    the catalogue sent less than it announced
     ├── NoCreditsError           wait for the next month or for a bigger budget; nothing is lost
     ├── RefusedError             the service says that this order can never work
+    ├── GoneError                the service has deleted what is asked for; it has to be ordered again
     ├── BadProductError          a product that must not touch a stack; it is quarantined with this text
     ├── BadRevisionError         a revision that cannot be built, verified or put live
     └── FencedError              another writer has moved on; this one must stop without a trace
@@ -48,6 +49,10 @@ class NoCreditsError(SagwatchError):
 
 class RefusedError(SagwatchError):
     """The service says that this order can never work."""
+
+
+class GoneError(SagwatchError):
+    """The service has deleted what is asked for."""
 
 
 class BadProductError(SagwatchError):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from sagwatch.domain.acquisition import Granule
+from sagwatch.domain.acquisition import CatalogueAnswer, Granule
 from sagwatch.domain.order import CloudJob, Order
 from sagwatch.domain.site import Track
 
@@ -21,18 +21,18 @@ class Clock(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogueAnswer:
-    """A complete answer of the catalogue about one track."""
-
-    granules: tuple[Granule, ...]
-    #: Metres per acquisition date, relative to the earliest date with state vectors; None where they are missing.
-    perpendicular_baseline_m: Mapping[date, float | None]
-
-
 class Catalogue(Protocol):
-    def search(self, track: Track, acquired_from: datetime, acquired_until: datetime) -> CatalogueAnswer:
-        """All granules of a track acquired in a span of time.
+    def search(
+        self,
+        track: Track,
+        acquired_from: datetime,
+        acquired_until: datetime,
+        baseline_reference: Sequence[str] = (),
+    ) -> CatalogueAnswer:
+        """All granules of a track acquired in a span of time, in every polarisation.
+
+        ``baseline_reference`` names the granules of one acquisition, in any of its processings: the first that the
+        catalogue still shows is what baselines are measured from, so that all answers agree with each other.
 
         Raises
         ------
@@ -49,8 +49,12 @@ class Catalogue(Protocol):
 
 
 class InsarCloud(Protocol):
-    def find(self, name: str) -> CloudJob | None:
-        """The job of that exact name, if the account has one (asked twice: the listing lags)."""
+    def find(self, names: Sequence[str], doubtful: bool = False) -> dict[str, CloudJob]:
+        """Those jobs of the account that have exactly these names (the oldest, should one name have two).
+
+        The listing lags: with ``doubtful``, a name that is not found is looked up again after a pause, because an order
+        with that name may just have been taken.
+        """
         ...
 
     def submit(self, orders: Sequence[Order]) -> list[CloudJob]:
@@ -62,7 +66,7 @@ class InsarCloud(Protocol):
         ...
 
     def jobs(self, ids: Sequence[str]) -> list[CloudJob]:
-        """The present state of jobs by HyP3 id."""
+        """The present state of jobs by HyP3 id; those that HyP3 does not know are left out."""
         ...
 
     def remaining_credits(self) -> float | None:
@@ -74,7 +78,17 @@ class InsarCloud(Protocol):
         ...
 
     def download(self, job: CloudJob, target: Path, limit_bytes: int) -> None:
-        """Stream a job's product to ``target`` (a temporary name); checks the announced size."""
+        """Stream a job's product to ``target`` (a temporary name).
+
+        Raises
+        ------
+        BadProductError
+            What came is not what was announced: too large, too short, a web page.
+        GoneError
+            HyP3 has deleted it.
+        TryAgainError, StopAndAskError
+            By what has to be done about it.
+        """
         ...
 
 
