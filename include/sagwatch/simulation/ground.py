@@ -213,7 +213,8 @@ def water(scenario: Scenario, grid: Grid) -> Bools:
     """True where the river is. Shape of the grid."""
     if scenario.river is None:
         return np.zeros(grid.shape, dtype=bool)
-    xs, ys = _to_utm(scenario.epsg).transform(*zip(*scenario.river.points, strict=True))
+    lons, lats = zip(*scenario.river.points, strict=True)
+    xs, ys = _to_utm(scenario.epsg).transform(lons, lats)
     x, _ = grid.xy(0, np.arange(grid.columns))
     _, y = grid.xy(np.arange(grid.rows), 0)
     nearest = np.full(grid.shape, np.inf)

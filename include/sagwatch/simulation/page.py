@@ -86,6 +86,6 @@ def render(
             latest=visible[-1].acquired.date() if visible else None,
             coming=coming[0] if coming else None,
             messages=list(reversed(messages)),
-            active={name: value for name, value in faults.model_dump(exclude_defaults=True).items()},
+            active=faults.model_dump(exclude_defaults=True),
         )
     )

@@ -13,11 +13,12 @@ from rasterio.io import MemoryFile
 CONTENT_FAULTS = ("other_grid", "wrong_date", "outside")
 
 
-def spoiled(product: Path, fault: str) -> Path:
-    """A copy of a zip with the fault inside, beside the original."""
-    target = product.with_suffix(f".{fault}.zip")
+def spoiled(product: Path, fault: str, folder: Path) -> Path:
+    """A copy of a zip with the fault inside, in the server's own folder."""
+    target = folder / f"{product.stem}.{fault}.zip"
     if target.exists():
         return target
+    folder.mkdir(parents=True, exist_ok=True)
     aside = target.with_suffix(".part")
     with zipfile.ZipFile(product) as source, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as copy:
         for entry in source.infolist():

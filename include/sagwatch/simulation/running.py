@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import signal
 import socket
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .world import World
 
+log = logging.getLogger(__name__)
 READY = "simulated cloud is ready: "
 START_SECONDS = 60
 
@@ -39,10 +41,13 @@ def serve(options: argparse.Namespace) -> None:
     """Serve until SIGTERM or SIGINT; prints one line of JSON behind READY when everything listens."""
     import uvicorn
 
-    from .server import Cloud, create_app
+    from .cloud import Cloud
+    from .server import create_app
     from .sinks import MailSink
 
     cloud = Cloud(make_world(options), options.folder)
+    for name, reason in cloud.world.left_out.items():
+        log.warning("%s is left out: %s", name, reason)
     listener = socket.create_server((options.host, options.port))
     url = f"http://{options.host}:{listener.getsockname()[1]}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -86,13 +86,17 @@ class World(Protocol):
     """What the server needs to know of a world."""
 
     name: str
-    granules: Sequence[Granule]
     starts_at: datetime
     rehearsal_path: int
     credits_per_month: int
     job_seconds: float
     scenario: Scenario | None
     left_out: dict[str, str]
+
+    @property
+    def granules(self) -> Sequence[Granule]:
+        """Everything that the catalogue will ever show."""
+        ...
 
     def make(self, order: Order, folder: Path) -> Made:
         """Make the product of an order; raises JobFailedError."""
@@ -222,20 +226,19 @@ def _pass_granules(scenario: Scenario, track: Track, number: int, day: date, ver
     for index, burst in enumerate(track.bursts):
         burst_start = start + timedelta(seconds=3 * index)
         ahead_lon, ahead_lat, _ = WGS84.fwd(lon, lat, track.heading_deg, index * 0.85 * BURST_LENGTH_M)
-        for polarization in ("VV", "VH"):
-            found.append(
-                granule(
-                    name=f"S1_{burst[4:]}_{burst_start:%Y%m%dT%H%M%S}_{polarization}_{suffix}-BURST",
-                    short_name="SENTINEL-1_BURSTS",
-                    acquired=burst_start,
-                    seconds=BURST_SECONDS,
-                    polarization=polarization,
-                    burst_id=burst,
-                    footprint=footprint(
-                        ahead_lon, ahead_lat, track.heading_deg, BURST_LENGTH_M, BURST_WIDTH_M
-                    ),
-                )
+        shape = footprint(ahead_lon, ahead_lat, track.heading_deg, BURST_LENGTH_M, BURST_WIDTH_M)
+        found += [
+            granule(
+                name=f"S1_{burst[4:]}_{burst_start:%Y%m%dT%H%M%S}_{polarization}_{suffix}-BURST",
+                short_name="SENTINEL-1_BURSTS",
+                acquired=burst_start,
+                seconds=BURST_SECONDS,
+                polarization=polarization,
+                burst_id=burst,
+                footprint=shape,
             )
+            for polarization in ("VV", "VH")
+        ]
     return found
 
 

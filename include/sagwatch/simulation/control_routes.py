@@ -1,0 +1,145 @@
+"""The controls of the simulated cloud, for people and tests: clock, timeline, faults, counters, truth."""
+
+from __future__ import annotations
+
+import io
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sagwatch.domain.grid import Grid
+
+from .cloud import Cloud, problem, utc
+from .faults import Faults
+from .ground import displacement_m
+from .state import ClockError
+from .world import timeline
+
+MOST_TRUTH_PIXELS = 4_000_000
+
+
+class _ClockSetting(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    now: datetime
+
+
+def add_controls(app: FastAPI, cloud: Cloud) -> None:
+    @app.get("/clock")
+    def clock() -> dict[str, str]:
+        """The simulated time, UTC."""
+        return {"now": utc(cloud.state.now())}
+
+    @app.put("/clock")
+    def set_clock(setting: _ClockSetting) -> Response:
+        """Advance the simulated time; it never goes back."""
+        if setting.now.tzinfo is None:
+            return problem(400, "now needs a time zone, for example 2024-01-01T00:00:00Z")
+        try:
+            cloud.state.advance_to(setting.now)
+        except ClockError as error:
+            return problem(409, str(error))
+        return JSONResponse({"now": utc(cloud.state.now())})
+
+    @app.get("/timeline")
+    def get_timeline(path: str | None = None) -> Response:
+        """Acquisitions in the order in which they become visible; of the rehearsal's track unless `path` says other.
+
+        `path` is a relative orbit number or `all`.
+        """
+        if path not in (None, "all") and not path.isdigit():
+            return problem(400, f"path must be a relative orbit number or all, not {path!r}")
+        chosen = None if path == "all" else int(path) if path else cloud.world.rehearsal_path
+        return JSONResponse(
+            [
+                {
+                    "date": one.acquired.date().isoformat(),
+                    "path": one.path,
+                    "acquired": utc(one.acquired),
+                    "visible": utc(one.visible),
+                }
+                for one in timeline(cloud.world.granules, chosen)
+            ]
+        )
+
+    @app.get("/faults")
+    def faults() -> dict[str, Any]:
+        """The fault switches as they stand."""
+        return cloud.faults.model_dump()
+
+    @app.put("/faults")
+    async def set_faults(request: Request) -> Response:
+        """Replace all fault switches; what is not named is off."""
+        try:
+            cloud.faults = Faults.model_validate_json(await request.body() or b"{}")
+        except ValidationError as error:
+            first = error.errors()[0]
+            return problem(400, f"faults: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+        return JSONResponse(cloud.faults.model_dump())
+
+    @app.get("/requests")
+    def requests() -> dict[str, int]:
+        """How often each endpoint was asked since this process started."""
+        return dict(sorted(cloud.requests.items()))
+
+    @app.get("/archive")
+    def archive() -> dict[str, Any]:
+        """What is served, and what a replayed folder held that could not be."""
+        tracks: dict[tuple[int, int | None, str | None], set[date]] = {}
+        for granule in cloud.world.granules:
+            key = (granule.path, granule.frame, granule.burst_id)
+            tracks.setdefault(key, set()).add(granule.acquired.date())
+        return {
+            "world": cloud.world.name,
+            "granules": len(cloud.world.granules),
+            "tracks": [
+                {"path": path, "frame": frame, "burst": burst, "dates": len(days)}
+                for (path, frame, burst), days in tracks.items()
+            ],
+            "left_out": cloud.world.left_out,
+        }
+
+    _add_truth(app, cloud)
+
+
+def _add_truth(app: FastAPI, cloud: Cloud) -> None:
+    @app.get("/truth")
+    def truth(
+        date: date,
+        west: float,
+        north: float,
+        east: float,
+        south: float,
+        columns: int,
+        rows: int,
+        since: date | None = None,
+        form: str = "json",
+    ) -> Response:
+        """For tests and benchmarks only: true LOS displacement in mm at pixel centres, positive toward the satellite.
+
+        The grid is given by its outer edges in metres of the scenario's UTM zone; counted from the first acquisition
+        or from `since`. `form=npy` gives the array as a NumPy file (float32), which large grids want.
+        """
+        scenario = cloud.world.scenario
+        if scenario is None:
+            return problem(404, "a replayed archive has no known truth")
+        if columns < 1 or rows < 1 or columns * rows > MOST_TRUTH_PIXELS or east <= west or north <= south:
+            return problem(
+                400, f"the grid must be between 1 and {MOST_TRUTH_PIXELS} pixels, west < east, south < north"
+            )
+        pixel_m = (east - west) / columns
+        if abs((north - south) / rows - pixel_m) > 1e-6 * pixel_m:
+            return problem(400, "pixels must be square")
+        try:
+            grid = Grid(scenario.epsg, west, north, pixel_m, columns, rows)
+        except ValueError as error:
+            return problem(400, str(error))
+        los_mm = (displacement_m(scenario, since or scenario.first_day, date, grid) * 1000).astype(np.float32)
+        if form == "npy":
+            buffer = io.BytesIO()
+            np.save(buffer, los_mm)
+            return Response(buffer.getvalue(), media_type="application/octet-stream")
+        return JSONResponse({"date": date.isoformat(), "los_mm": np.round(los_mm, 4).astype(float).tolist()})
