@@ -114,3 +114,8 @@ def _fate(pair: PairFacts) -> str:
 
 def _dates(pairs: Sequence[PairFacts]) -> str:
     return ", ".join(f"{p.reference} to {p.secondary}" for p in pairs)
+
+
+def holds_judgement(pair: PairFacts, as_of: datetime) -> bool:
+    """Whether the acquisition that this pair ends with is worth waiting for before it is judged."""
+    return pair.hopeful and as_of - pair.planned_at <= JOB_PATIENCE

@@ -1,0 +1,195 @@
+"""Judge what is new in a track's newest revision, and make it what readers see: one transaction."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import numpy as np
+
+from sagwatch.adapters.database.ledger import Ledger
+from sagwatch.adapters.database.models import Revision as RevisionRow
+from sagwatch.adapters.database.publication import PublishedArrays
+from sagwatch.domain.judge import Judged, WatchState, look_again
+from sagwatch.domain.reasons import Reason
+from sagwatch.domain.rules import rules_sha256
+from sagwatch.domain.settling import holds_judgement
+from sagwatch.domain.site import AlertRules, Site, Track, WindowRules
+from sagwatch.domain.windows import WindowVelocity
+from sagwatch.engine.revision import Revision, read_revision, verify
+from sagwatch.engine.store import TrackStore
+from sagwatch.steps.compose_messages import compose_messages
+from sagwatch.steps.judge import Solution, ground_view, judge_settled
+from sagwatch.steps.update_stack import revision_settings, track_store
+
+log = logging.getLogger(__name__)
+
+#: What is published beside the whole record, whatever windows the site's rules judge.
+PUBLISHED_WINDOWS = (WindowRules(days=150, least_epochs=8), WindowRules(days=365, least_epochs=16))
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a publication did; ``judged`` counts acquisitions, ``events`` decisions about alerts."""
+
+    revision_id: str
+    number: int
+    went_live: bool
+    judged: int
+    events: int
+    messages: int
+
+
+def publish_revision(
+    site: Site, track: Track, ledger: Ledger, data: Path, as_of: datetime
+) -> Published | None:
+    """Judge every settled acquisition that was not judged yet, in order of date, and put the newest revision live.
+
+    An acquisition is judged on the solution that ends with it, as soon as nothing more is expected for it, and
+    once: runs, batches and crashes change no alert. Velocities, series, zones, alert events, messages and the head
+    pointer appear together. None where nothing is new.
+
+    Raises
+    ------
+    BadRevisionError
+        The revision's folder is not what its manifest says.
+    FencedError
+        Another writer published meanwhile; nothing of this one is visible.
+    """
+    head = ledger.publication.head(track.id)
+    row = ledger.revisions.newest(track.id)
+    if row is None:
+        log.info("%s: no revision to publish yet", track.id)
+        return None
+    goes_live = row.id != head.revision_id
+    state = ledger.alerts.load_state(track.id)
+    epochs = _to_judge(row, state, ledger, track, as_of)
+    if not goes_live and not epochs:
+        log.info("%s: revision %d is live and judged; nothing is new", track.id, row.number)
+        return None
+    verify(data / row.folder, with_inputs=False)
+    revision = read_revision(data / row.folder)
+    judged = judge_settled(
+        track.id,
+        revision.grid,
+        site.alerts,
+        site.inversion.min_temporal_coherence,
+        epochs,
+        state,
+        _solutions(site, track, track_store(track, data), revision),
+    )
+    arrays = _published_arrays(site, revision, judged, state) if goes_live else None
+    digest = rules_sha256(site.alerts)
+    with ledger.begin() as session:
+        if arrays is not None:
+            ledger.publication.put_live(
+                session, track.id, row.id, head.revision_id, head.fence, arrays, as_of
+            )
+        for verdict in judged:
+            ledger.alerts.save_judgement(session, track.id, verdict, row.id, digest, as_of)
+        events = [event for verdict in judged for event in verdict.events]
+        messages = compose_messages(session, site, track, events, as_of)
+    log.info(
+        "%s: revision %d %s; %d acquisitions judged, %d alert events, %d messages",
+        track.id,
+        row.number,
+        "is live" if goes_live else "was live",
+        len(judged),
+        len(events),
+        messages,
+    )
+    return Published(row.id, row.number, goes_live, len(judged), len(events), messages)
+
+
+def _to_judge(
+    row: RevisionRow, state: WatchState, ledger: Ledger, track: Track, as_of: datetime
+) -> list[date]:
+    """Acquisitions of the revision, newer than the last one judged, up to the first that is not settled."""
+    facts = {fact for about in ledger.acquisitions.pair_facts(track.id).values() for fact in about}
+    awaited = [fact.secondary for fact in facts if holds_judgement(fact, as_of)]
+    waiting = min(awaited, default=date.max)
+    after = state.last_epoch or date.min
+    held = [day for day in row.epochs if day > after and day >= waiting]
+    if held:
+        log.info("%s: %s waits for interferograms before it is judged", track.id, held[0])
+    return [day for day in row.epochs if after < day < waiting]
+
+
+def _solutions(site: Site, track: Track, store: TrackStore, revision: Revision) -> Callable[[date], Solution]:
+    """The solution as it was when each acquisition was the newest one."""
+    stack = store.stack(revision.manifest.members)
+    inversion = revision_settings(site, track).inversion
+    reference = revision.manifest.reference
+    incidence_deg = _incidence_deg(store)
+
+    def until(day: date) -> Solution:
+        if day >= revision.epochs[-1]:
+            return _whole(revision, incidence_deg)
+        past = stack.until(day)
+        solved = past.solve_whole(inversion, reference.row, reference.column)
+        shape = (len(past.dates), *revision.grid.shape)
+        return Solution(
+            dates=past.dates,
+            los_m=solved.los_m.reshape(shape),
+            temporal_coherence=_on_land(revision, solved.temporal_coherence.reshape(revision.grid.shape)),
+            observed=(solved.pairs_per_epoch > 0).reshape(shape),
+            incidence_deg=incidence_deg,
+        )
+
+    return until
+
+
+def _whole(revision: Revision, incidence_deg: float | None) -> Solution:
+    return Solution(
+        dates=tuple(revision.epochs),
+        los_m=revision.los_m(),
+        temporal_coherence=_on_land(revision, revision.layers.temporal_coherence),
+        observed=revision.observed(),
+        incidence_deg=incidence_deg,
+    )
+
+
+def _on_land(revision: Revision, temporal_coherence: np.ndarray) -> np.ndarray:
+    """Water has no temporal coherence, so nothing on it is ever reliable."""
+    return np.where(revision.layers.land, temporal_coherence, np.nan).astype(np.float32)
+
+
+def _incidence_deg(store: TrackStore) -> float | None:
+    angles = store.read_geometry().incidence_deg
+    return float(np.nanmean(angles)) if np.isfinite(angles).any() else None
+
+
+def _published_arrays(
+    site: Site, revision: Revision, judged: list[Judged], state: WatchState
+) -> PublishedArrays:
+    """What readers see of the revision, with the zones and reasons of the last judgement."""
+    solution = _whole(revision, None)
+    least = site.inversion.min_temporal_coherence
+    newest = revision.epochs[-1]
+    standard = AlertRules(**{**site.alerts.model_dump(), "windows": PUBLISHED_WINDOWS})
+    shown = ground_view(newest, solution, standard, least)
+    if judged and judged[-1].epoch == newest:
+        last = judged[-1]
+    else:
+        view = ground_view(newest, solution, site.alerts, least)
+        last = look_again(view, judged[-1].state if judged else state, site.alerts, revision.grid)
+    windows: list[WindowVelocity] = [shown.whole, *shown.windows]
+    return PublishedArrays(
+        grid=revision.grid,
+        epochs=tuple(revision.epochs),
+        los_mm=np.where(solution.observed, solution.los_m * np.float32(1000), np.float32(np.nan)),
+        velocity_mm_yr={window.days: window.velocity_mm_yr for window in windows},
+        velocity_sd_mm_yr={window.days: window.sd_mm_yr for window in windows},
+        temporal_coherence=revision.layers.temporal_coherence,
+        observations=revision.layers.n_observations,
+        reliable=shown.reliable,
+        why_not=last.reasons,
+        why_not_texts={
+            int(reason): reason.words(site.alerts) for reason in Reason if reason is not Reason.IN_ALERT
+        },
+        zone=last.zone_index,
+        zone_ids=dict(enumerate(last.zone_ids)),
+    )
