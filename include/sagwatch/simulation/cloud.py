@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections import Counter
@@ -37,7 +38,7 @@ class Cloud:
         self.state.start_clock(world.starts_at)
         stored = self.state.setting("faults")
         self._faults = Faults.model_validate_json(stored) if stored else Faults()
-        self.maker = Maker(world, self.state, folder / "products", lambda: self._faults)
+        self.maker = Maker(world, self.state, folder / "products")
         self.requests: Counter[str] = Counter()
         self._api_requests = 0
         self._lock = threading.Lock()
@@ -64,6 +65,14 @@ class Cloud:
         with self._lock:
             self._api_requests += 1
             return self._api_requests % self._faults.api_every == 0
+
+    def drop_expired(self) -> None:
+        """Delete what the expired jobs left on disk, as the real service does."""
+        now = self.state.now()
+        for folder in (self.folder / "products").glob("*"):
+            job = self.state.job(folder.name)
+            if job is not None and job.outcome is not None and job_view.is_expired(job, now):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def moment(self) -> job_view.Moment:
         return job_view.Moment(self.state.now(), time.time(), self.world.job_seconds)

@@ -42,6 +42,7 @@ def add_controls(app: FastAPI, cloud: Cloud) -> None:
             cloud.state.advance_to(setting.now)
         except ClockError as error:
             return problem(409, str(error))
+        cloud.drop_expired()
         return JSONResponse({"now": utc(cloud.state.now())})
 
     @app.get("/timeline")

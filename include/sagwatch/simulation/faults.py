@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .ground import generator
+
 ProductFault = Literal["dropped", "short", "login_page", "other_grid", "wrong_date", "outside"]
 
 
@@ -53,3 +55,10 @@ class Faults(BaseModel):
     cmr_unavailable: bool = Field(False, description="CMR answers 503 with its JSON text")
     smtp_down: bool = Field(False, description="Every mail is refused with 451")
     slack_down: bool = Field(False, description="Every Slack post is refused with 503")
+
+    def doom(self, number: int) -> str | None:
+        """The log of the n-th order of the account if a switch says that it fails."""
+        unlucky = generator(self.fail_seed, "fail", number).random() < self.fail_fraction
+        if number in self.fail_orders or unlucky:
+            return "RuntimeError: simulated failure of the processor (fault switch)"
+        return None

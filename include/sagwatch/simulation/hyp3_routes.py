@@ -95,12 +95,15 @@ def _post_jobs(cloud: Cloud, body: Any) -> Response:
         total = sum(order.credit_cost for order in orders)
         raise ProblemError(400, f"These jobs would cost {total} credits, but you have only 0 remaining.")
     try:
-        stored = cloud.state.order(orders, cloud.world.credits_per_month, dry_run=dry_run)
+        stored = cloud.state.order(
+            orders, cloud.world.credits_per_month, dry_run=dry_run, doom=cloud.faults.doom
+        )
     except CreditError as error:
         raise ProblemError(400, str(error)) from error
     if not dry_run:
         for job in stored:
-            cloud.maker.order(job)
+            if job.outcome is None:
+                cloud.maker.order(job)
         if cloud.take_drop():
             return cut_the_line()
     return JSONResponse(body | {"jobs": [job_view.submitted(job) for job in stored]})

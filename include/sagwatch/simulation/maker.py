@@ -9,11 +9,8 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
-from .faults import Faults
-from .ground import generator
 from .state import JobRow, State
 from .world import JobFailedError, Made, Order, World
 
@@ -24,8 +21,8 @@ WORKERS = 2
 class Maker:
     """Makes products with a few threads; `order` returns at once."""
 
-    def __init__(self, world: World, state: State, folder: Path, faults: Callable[[], Faults]) -> None:
-        self._world, self._state, self._folder, self._faults = world, state, folder, faults
+    def __init__(self, world: World, state: State, folder: Path) -> None:
+        self._world, self._state, self._folder = world, state, folder
         self._queue: queue.Queue[JobRow | None] = queue.Queue()
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
@@ -76,19 +73,9 @@ class Maker:
                 self._state.fail_job(job.job_id, "The simulated processor failed; see the server's log.")
 
     def _finish(self, job: JobRow) -> None:
-        if _must_fail(job, self._faults()):
-            text = "RuntimeError: simulated failure of the processor (fault switch)"
-            self._state.fail_job(job.job_id, text)
-            return
         try:
             made = self.product(job)
         except JobFailedError as error:
             self._state.fail_job(job.job_id, str(error))
             return
         self._state.finish_job(job.job_id, made.name, made.file.stat().st_size)
-
-
-def _must_fail(job: JobRow, faults: Faults) -> bool:
-    if job.seq in faults.fail_orders:
-        return True
-    return bool(generator(faults.fail_seed, "fail", job.seq).random() < faults.fail_fraction)

@@ -11,9 +11,9 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -175,8 +175,17 @@ class State:
             _put(connection, "credits", str(per_month))
         return float(self.setting("credits") or 0)
 
-    def order(self, jobs: Sequence[NewJob], per_month: int, *, dry_run: bool = False) -> list[JobRow]:
+    def order(
+        self,
+        jobs: Sequence[NewJob],
+        per_month: int,
+        *,
+        dry_run: bool = False,
+        doom: Callable[[int], str | None] = lambda _: None,
+    ) -> list[JobRow]:
         """Take the credits and store the jobs, all or none; a dry run only checks and shows.
+
+        ``doom`` may say for the n-th order of the account (counted from 1) that it will fail, and with what log.
 
         Raises
         ------
@@ -193,7 +202,12 @@ class State:
                 )
             rows = []
             for job in jobs:
-                rows.append(self._insert(connection, job, round(left)))
+                row = self._insert(connection, job, round(left))
+                log = doom(row.seq)
+                if log is not None:
+                    _fail(connection, row.job_id, log)
+                    row = replace(row, outcome="FAILED", log=log)
+                rows.append(row)
                 left -= job.credit_cost
             if dry_run:
                 connection.execute("DELETE FROM job WHERE seq >= ?", (rows[0].seq,))
@@ -250,7 +264,7 @@ class State:
 
     def fail_job(self, job_id: str, log: str) -> None:
         with self._transaction() as connection:
-            connection.execute("UPDATE job SET outcome = 'FAILED', log = ? WHERE job_id = ?", (log, job_id))
+            _fail(connection, job_id, log)
 
     def rename_jobs(self, job_ids: Sequence[str], name: str | None) -> None:
         with self._transaction() as connection:
@@ -287,6 +301,10 @@ class State:
 
 def _put(connection: sqlite3.Connection, key: str, value: str) -> None:
     connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (key, value))
+
+
+def _fail(connection: sqlite3.Connection, job_id: str, log: str) -> None:
+    connection.execute("UPDATE job SET outcome = 'FAILED', log = ? WHERE job_id = ?", (log, job_id))
 
 
 def _job(row: sqlite3.Row) -> JobRow:
