@@ -80,7 +80,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "migrate",
         "bring the ledger up to this code; SAGWATCH_<LOADER|SENDER|WEB|ANALYST>_PASSWORD give logins",
-        lambda parser: None,
+        lambda _: None,
         migrate,
     ),
     Command("status", "what there is, in numbers", _status_arguments, status),

@@ -11,6 +11,10 @@ BEGIN
                 NULL;  -- roles belong to the server: a migration of a neighbouring database was faster
             END;
         END IF;
+        -- The owner may become less than it is: the web page reads as sagwatch_web.
+        IF NOT pg_has_role(current_user, role, 'MEMBER') THEN
+            EXECUTE format('GRANT %I TO CURRENT_USER', role);
+        END IF;
     END LOOP;
 END
 $$;
