@@ -1,7 +1,8 @@
 # The commands of Sagwatch. Needs: Linux, Python 3.11, make. Everything else is installed by `make run` and `make test`.
 #
 #   make run [SITE=shaqu] [PRODUCTS=FOLDER] [EXECUTOR=local|celery] [MORE=n] [DETACH=1]
-#   make stop | clean | status | lint | lock
+#   make stop | clean | status | lint
+#   make lock [UPGRADE=1]
 #   make test [ARGS="tests/domain -x"]
 #   make psql [SITE=shaqu] [ROLE=analyst|owner] [SQL="SELECT ..."]
 #   make bench-run JSON=FILE
@@ -24,8 +25,11 @@ run:
 	$(LAUNCHER) run --site '$(SITE)' $(if $(PRODUCTS),--products '$(PRODUCTS)') \
 	  $(if $(EXECUTOR),--executor '$(EXECUTOR)') $(if $(MORE),--more '$(MORE)') $(if $(DETACH),--detach)
 
-stop clean status lock lint:
+stop clean status lint:
 	$(LAUNCHER) $@
+
+lock:
+	$(LAUNCHER) lock $(if $(UPGRADE),--upgrade)
 
 test:
 	$(LAUNCHER) test $(ARGS)

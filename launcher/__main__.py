@@ -182,8 +182,9 @@ def psql(arguments: argparse.Namespace) -> int:
     return subprocess.run([program, url, *words]).returncode
 
 
-def lock(_: argparse.Namespace) -> int:
-    install.make_lock(ROOT)
+def lock(arguments: argparse.Namespace) -> int:
+    """Make requirements.lock from requirements.txt."""
+    install.make_lock(ROOT, upgrade=arguments.upgrade)
     return 0
 
 
@@ -239,7 +240,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--site", default="shaqu")
     one.add_argument("--role", choices=("analyst", "owner"), default="analyst")
     one.add_argument("--sql", help="ask this and return")
-    command("lock", lock)
+    command("lock", lock).add_argument("--upgrade", action="store_true", help="take the newest of everything")
     command("lint", lint)
     command("bench", bench).add_argument("file")
     return parser

@@ -213,22 +213,26 @@ def pip_settings_for_uv(python: str) -> dict[str, str]:
     return told | {"UV_INDEX_STRATEGY": "unsafe-best-match"}
 
 
-def _run(command: list[str], what: str | None, environment: dict[str, str] | None = None) -> None:
+def _run(
+    command: list[str], what: str | None, environment: dict[str, str] | None = None, cwd: Path | None = None
+) -> None:
     done = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, env=environment, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     if done.returncode != 0 and what is not None:
         last = "\n".join(f"    {line}" for line in done.stdout.splitlines()[-8:])
         raise LauncherError(f"{what} failed:\n{last}")
 
 
-def make_lock(root: Path) -> None:
-    """Resolve requirements.txt anew into requirements.lock (`make lock`)."""
+def make_lock(root: Path, *, upgrade: bool) -> None:
+    """Resolve requirements.txt into requirements.lock, with the pins it has where they still fit."""
     ensure_environment(root)
     python = str(root / ".venv" / "bin" / "python")
     uv = str(root / ".venv" / "tools" / "bin" / "uv")
     environment = {**pip_settings_for_uv(python), **os.environ}
-    words = ["pip", "compile", "-q", "--generate-hashes", "--no-header", "--no-strip-extras", "--upgrade"]
-    words += ["--no-emit-index-url", "--no-emit-find-links", "--python", python]
-    _run([uv, *words, "requirements.txt", "-o", str(root / "requirements.lock")], "uv", environment)
+    words = ["pip", "compile", "-q", "--generate-hashes", "--no-header", "--no-strip-extras"]
+    words += ["--upgrade"] if upgrade else []
+    # For the oldest 3.11, which needs a package more than the newest; named without folders, as comments show.
+    words += ["--python-version", "3.11.0", "--python", python]
+    _run([uv, *words, "requirements.txt", "-o", "requirements.lock"], "uv", environment, root)
     print("requirements.lock is made; `make run` or `make test` installs it")
