@@ -1,0 +1,118 @@
+"""Rule R1: what the windows of a zone say about the ladder of velocity levels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sagwatch.domain.alert import Reading
+from sagwatch.domain.footprint import connected_level
+from sagwatch.domain.ids import content_sha256
+from sagwatch.domain.site import AlertRules
+from sagwatch.domain.windows import student_quantile
+from sagwatch.domain.zones import MovingWindow
+
+EvidenceClass = Literal["beyond threshold", "moving", "cannot tell"]
+
+#: A zone with usable values on less than this share of its pixels says nothing.
+LEAST_DATA_SHARE = 0.5
+#: The deadband never asks for more than a rise to a quarter of the threshold: with it, noisy ground could never clear.
+_WIDEST_DEADBAND = 0.75
+_TWO_SIDED_95 = 0.975
+_ONE_SIDED_95 = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneWindow:
+    """What one window shows about a zone; LOS in mm/yr, negative away from the satellite.
+
+    ``judged_mm_yr`` is the local contrast that the fastest connected pixels (the rule's least number) reach
+    together, NaN if the window proves no motion; ``median`` and ``p95`` are of the velocities themselves, p95 at
+    the fast end.
+    """
+
+    days: int
+    judged_mm_yr: float
+    median_mm_yr: float
+    p95_mm_yr: float
+    sd_mm_yr: float
+    n_epochs: int
+    correlation: float
+    level_now: int
+    level_held: int
+
+    @property
+    def interval_mm_yr(self) -> tuple[float, float]:
+        """Two-sided 95 % interval of the median velocity, fast end first."""
+        half = float(student_quantile(_TWO_SIDED_95, self.n_epochs)) * self.sd_mm_yr
+        return self.median_mm_yr - half, self.median_mm_yr + half
+
+    def evidence_class(self, threshold_mm_yr: float) -> EvidenceClass:
+        """Whether the fast part is surely beyond the threshold, surely moving, or neither (one-sided 95 %)."""
+        upper = self.p95_mm_yr + float(student_quantile(_ONE_SIDED_95, self.n_epochs)) * self.sd_mm_yr
+        if upper < threshold_mm_yr:
+            return "beyond threshold"
+        return "moving" if upper < 0 else "cannot tell"
+
+
+def rules_sha256(rules: AlertRules) -> str:
+    """The version of the rules that an alert was judged with."""
+    return content_sha256(rules.model_dump())
+
+
+def read_zone(
+    pixels: NDArray[np.int64],
+    windows: Sequence[MovingWindow],
+    has_data: NDArray[np.bool_],
+    rules: AlertRules,
+) -> tuple[Reading | None, tuple[ZoneWindow, ...]]:
+    """Judge a zone's pixels by every window; the highest level of any window counts.
+
+    Returns None for the reading if fewer than half of the pixels have data: then nothing may be concluded.
+    """
+    shown = [_read_window(pixels, window, rules) for window in windows]
+    seen = tuple(window for window in shown if window is not None)
+    if not seen or np.mean(has_data.ravel()[pixels]) < LEAST_DATA_SHARE:
+        return None, seen
+    now = max(window.level_now for window in seen)
+    return Reading(now, max(window.level_held for window in seen)), seen
+
+
+def _read_window(pixels: NDArray[np.int64], window: MovingWindow, rules: AlertRules) -> ZoneWindow | None:
+    velocity = window.velocity
+    known = window.usable.ravel()[pixels]
+    valid = velocity.valid.ravel()[pixels]
+    if known.sum() < max(rules.least_pixels, LEAST_DATA_SHARE * valid.sum()):
+        return None
+    columns = window.usable.shape[1]
+    usable = pixels[known]
+    sure = pixels[window.significant.ravel()[pixels]]
+    contrast = window.contrast_mm_yr.ravel()
+    values = velocity.velocity_mm_yr.ravel()[usable]
+    sd = float(np.median(velocity.sd_mm_yr.ravel()[usable]))
+    proved = connected_level(sure, contrast[sure], columns, rules.least_pixels)
+    possible = connected_level(usable, contrast[usable], columns, rules.least_pixels)
+    return ZoneWindow(
+        days=velocity.days,
+        judged_mm_yr=proved,
+        median_mm_yr=float(np.median(values)),
+        p95_mm_yr=float(np.percentile(values, 5)),
+        sd_mm_yr=sd,
+        n_epochs=int(np.median(velocity.n_epochs.ravel()[usable])),
+        correlation=velocity.correlation,
+        level_now=sum(proved < level for level in rules.levels_mm_yr),
+        level_held=sum(
+            possible <= level + _deadband(level, window.contrast_sd_mm_yr, rules)
+            for level in rules.levels_mm_yr
+        ),
+    )
+
+
+def _deadband(level_mm_yr: float, sd_mm_yr: float, rules: AlertRules) -> float:
+    """How far a contrast of that noise must rise above a level before the level counts as left."""
+    wanted = max(rules.deadband_mm_yr, 2 * sd_mm_yr)
+    return min(wanted, _WIDEST_DEADBAND * -level_mm_yr)
