@@ -71,7 +71,7 @@ class Geometry:
         azimuth = np.where(known, _wrap_degrees(np.degrees(lv_phi) - 90.0), np.nan)
         height = np.where(known | (dem != 0), dem, np.nan)
         land = np.ones(dem.shape, np.bool_) if water_mask is None else water_mask == 1
-        return cls(*(a.astype(np.float32) for a in (height, incidence, azimuth)), land)
+        return cls(height.astype(np.float32), incidence.astype(np.float32), azimuth.astype(np.float32), land)
 
 
 def slant_range_m(incidence_deg: NDArray[np.floating], attributes: Mapping[str, str]) -> NDArray[np.float32]:

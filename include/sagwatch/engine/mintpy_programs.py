@@ -22,15 +22,8 @@ from numpy.typing import NDArray
 
 from sagwatch.engine.files import ASIDE
 from sagwatch.engine.interferogram import COHERENCE, COMPONENT, PHASE, open_hdf5
-from sagwatch.engine.revision import (
-    MANIFEST,
-    WHOLE_RECORD,
-    Manifest,
-    Revision,
-    check_sources,
-    read_manifest,
-    read_revision,
-)
+from sagwatch.engine.manifest import MANIFEST, WHOLE_RECORD, Manifest, check_sources, read_manifest
+from sagwatch.engine.revision import Revision, read_revision
 from sagwatch.errors import BadInputError, SagwatchError
 
 _PROGRAM_SECONDS = 6 * 3600
@@ -79,7 +72,9 @@ class Differences:
             ("temporal coherence: largest", f"{self.temporal_coherence_max:.1e}"),
             ("pixels whose number of observations differs", f"{self.counts_that_differ}"),
         )
-        return "\n".join(["| difference to MintPy | |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows)])
+        return "\n".join(
+            ["| difference to MintPy | |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows)]
+        )
 
 
 def run_program(
@@ -111,7 +106,9 @@ def run_program(
             raise MintPyError(f"{name} did not end within {seconds:.0f} s in {folder}") from None
     if done.returncode != 0:
         last = "\n".join(done.stdout.splitlines()[-_LAST_LINES:])
-        raise MintPyError(f"{name} {' '.join(arguments)} failed with code {done.returncode} in {folder}:\n{last}")
+        raise MintPyError(
+            f"{name} {' '.join(arguments)} failed with code {done.returncode} in {folder}:\n{last}"
+        )
     return done.stdout
 
 

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sagwatch.engine.interferogram import COHERENCE, PHASE, open_hdf5
-from sagwatch.engine.revision import ReferencePoint
+from sagwatch.engine.manifest import ReferencePoint
 from sagwatch.engine.solve import InversionSettings, Observations, solve
 from sagwatch.engine.stack import Stack
-from sagwatch.engine.velocity import elapsed_years, fit_line
+from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE, elapsed_years, fit_line
 from sagwatch.errors import BadInputError
+
+MAD_TO_SIGMA = 1.4826
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,9 @@ class ReferenceRules:
         Side of the square, in pixels, over which the ground must be quiet; odd.
     least_company
         So many of the neighbourhood's pixels must be candidates too: no lonely pixel.
+    most_scatter_m_yr, most_scatter_m
+        If the candidates' velocities scatter by more than the first, the second over the span of the record, and
+        three of their own standard deviations, then nobody can tell which ground is the stable one.
     most_candidates
         Bounds the memory.
     """
@@ -41,6 +46,8 @@ class ReferenceRules:
     best_share: float = 0.2
     neighbourhood: int = 7
     least_company: int = 5
+    most_scatter_m_yr: float = 0.020
+    most_scatter_m: float = 0.010
     most_candidates: int = 50_000
 
 
@@ -61,8 +68,8 @@ def choose_reference(
     """Choose a coherent, never missing, dry pixel on quiet ground.
 
     Ground is quiet where its velocity differs little from the median of all candidates, in a first solution that
-    refers to their median; so most of the track's coherent area must be stable, which holds around a mine and
-    not in a city that sinks as a whole: there the site file has to name the point.
+    refers to their median; so most of the track's coherent area must be stable. That holds around a mine. A city
+    that sinks as a whole is refused: there the site file has to name the point.
 
     Parameters
     ----------
@@ -84,8 +91,9 @@ def choose_reference(
     if not eligible.any():
         raise BadInputError(_explain(survey, land, rules))
     candidates = _best(survey, eligible, rules)
-    velocity_m_yr, agreement = _first_solution(stack, settings, candidates)
-    unrest_m_yr, company = _unrest(velocity_m_yr, candidates, rules.neighbourhood)
+    first = _first_solution(stack, settings, candidates)
+    _check_scatter(first, stack, candidates, rules)
+    unrest_m_yr, company = _unrest(first.velocity_m_yr, candidates, rules.neighbourhood)
     known = candidates & (company >= min(rules.least_company, int(candidates.sum())))
     if not known.any():
         raise BadInputError(
@@ -93,9 +101,10 @@ def choose_reference(
             f"{rules.neighbourhood} pixels; name a reference point in the site file"
         )
     quiet = known & (unrest_m_yr <= np.median(unrest_m_yr[known]))
-    score = np.where(quiet, survey.mean_coherence * agreement, -np.inf)
+    score = np.where(quiet, survey.mean_coherence * first.agreement, -np.inf)
     row, column = np.unravel_index(int(np.argmax(score)), score.shape)
-    return ReferencePoint(int(row), int(column), _reason(survey, agreement, unrest_m_yr, int(row), int(column)))
+    reason = _reason(survey, first.agreement, unrest_m_yr, int(row), int(column))
+    return ReferencePoint(int(row), int(column), reason)
 
 
 def _survey(stack: Stack) -> _Survey:
@@ -120,25 +129,57 @@ def _best(survey: _Survey, eligible: NDArray[np.bool_], rules: ReferenceRules) -
     return best
 
 
+@dataclass(frozen=True)
+class _FirstSolution:
+    """Velocity, its standard deviation (m/yr) and temporal coherence of the candidates; NaN elsewhere."""
+
+    velocity_m_yr: NDArray[np.float64]
+    velocity_std_m_yr: NDArray[np.float64]
+    agreement: NDArray[np.float64]
+
+
 def _first_solution(
     stack: Stack, settings: InversionSettings, candidates: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Velocity (m/yr) and temporal coherence of the candidates against their median; NaN elsewhere."""
+) -> _FirstSolution:
+    """Solve the candidates against their median phase."""
     shape = (len(stack.members), int(candidates.sum()))
     phase, coherence = np.empty(shape, np.float32), np.empty(shape, np.float32)
     for i, member in enumerate(stack.members):
         with open_hdf5(stack.path(member)) as file:
             phase[i], coherence[i] = file[PHASE][0][candidates], file[COHERENCE][0][candidates]
+    # A hair beside the median, because a pixel exactly on it would count as missing.
     middle = np.nextafter(np.median(phase, axis=1).astype(np.float32), np.float32(np.inf))
     solution = solve(Observations(stack.network, phase, coherence, middle), settings)
     years = elapsed_years(stack.dates)
-    if years.size < 3:  # two epochs make no line with a residual, but they do make a difference
+    if years.size < LEAST_EPOCHS_OF_A_LINE:
         speed = (solution.los_m[-1] - solution.los_m[0]) / years[-1]
+        std = np.zeros_like(speed)
     else:
-        speed = fit_line(years, solution.los_m).velocity_m_yr
-    velocity, agreement = np.full(stack.shape, np.nan), np.full(stack.shape, np.nan)
-    velocity[candidates], agreement[candidates] = speed, solution.temporal_coherence
-    return velocity, agreement
+        line = fit_line(years, solution.los_m)
+        speed, std = line.velocity_m_yr, line.velocity_std_m_yr
+    layers = np.full((3, *stack.shape), np.nan)
+    for layer, values in zip(layers, (speed, std, solution.temporal_coherence), strict=True):
+        layer[candidates] = values
+    return _FirstSolution(*layers)
+
+
+def _check_scatter(
+    first: _FirstSolution, stack: Stack, candidates: NDArray[np.bool_], rules: ReferenceRules
+) -> None:
+    """Refuse ground on which the coherent pixels do not agree what is stable."""
+    velocity_m_yr = first.velocity_m_yr[candidates]
+    scatter_m_yr = MAD_TO_SIGMA * np.median(np.abs(velocity_m_yr - np.median(velocity_m_yr)))
+    limit_m_yr = max(
+        rules.most_scatter_m_yr,
+        rules.most_scatter_m / elapsed_years(stack.dates)[-1],
+        3.0 * float(np.median(first.velocity_std_m_yr[candidates])),
+    )
+    if scatter_m_yr > limit_m_yr:
+        raise BadInputError(
+            f"the velocities of the {velocity_m_yr.size} most coherent pixels scatter by "
+            f"{1000 * scatter_m_yr:.0f} mm/yr, so it cannot be told which ground is stable; "
+            "name a reference point in the site file"
+        )
 
 
 def _unrest(

@@ -8,18 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sagwatch.domain.grid import Grid
-from sagwatch.engine import revision as revisions_module
 from sagwatch.engine.files import ASIDE
 from sagwatch.engine.geometry import Geometry, read_geometry, write_geometry
 from sagwatch.engine.interferogram import Layers, StoredInterferogram, read_layers, write_interferogram
-from sagwatch.engine.revision import (
-    Manifest,
-    ReferencePoint,
-    Revision,
-    RevisionSettings,
-    read_revision,
-    verify,
-)
+from sagwatch.engine.manifest import Manifest, ReferencePoint, RevisionSettings, read_manifest, verify
+from sagwatch.engine.revision import Revision, build_revision, read_revision
 from sagwatch.engine.stack import Stack, make_stack
 from sagwatch.errors import BadInputError
 
@@ -88,7 +81,7 @@ class TrackStore:
     ) -> Path:
         """Solve the interferograms and make the revision's folder; see `revision.build_revision`."""
         stack = self.stack(members)
-        return revisions_module.build_revision(
+        return build_revision(
             self.revisions, number, stack, self.grid, self.geometry_path, settings, reference, threads
         )
 
@@ -106,7 +99,7 @@ class TrackStore:
 
     def delete_revision(self, name: str) -> None:
         """Delete an old revision; its interferograms stay."""
-        manifest = revisions_module.read_manifest(self.revisions / name)
+        manifest = read_manifest(self.revisions / name)
         doomed = self.revisions / f"{ASIDE}deleted-{manifest.folder_name}"
         (self.revisions / name).rename(doomed)
         shutil.rmtree(doomed)

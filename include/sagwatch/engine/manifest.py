@@ -1,0 +1,261 @@
+"""What a revision was made from, how, and the hash of every file in it; and the check that it still holds."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sagwatch.domain.grid import Grid
+from sagwatch.domain.ids import canonical_json, content_sha256
+from sagwatch.engine.files import sha256_of
+from sagwatch.engine.hyp3_attributes import WAVELENGTH_M
+from sagwatch.engine.interferogram import COHERENCE, PHASE, StoredInterferogram, open_hdf5
+from sagwatch.engine.solve import InversionSettings
+from sagwatch.engine.velocity import Window
+from sagwatch.engine.weights import Weight, independent_looks
+from sagwatch.errors import BadInputError, BadRevisionError
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+WHOLE_RECORD = Window("whole", None, 3)
+STANDARD_WINDOWS = (Window("150d", 150, 8), Window("365d", 365, 16))
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionSettings:
+    """Everything but the interferograms that changes a revision's numbers."""
+
+    range_looks: int
+    azimuth_looks: int
+    weight: Weight = Weight.VARIANCE
+    min_redundancy: float = 1.0
+    coherence_threshold: float | None = None
+    min_temporal_coherence: float = 0.7
+    windows: tuple[Window, ...] = STANDARD_WINDOWS
+
+    def __post_init__(self) -> None:
+        if any(window.days is None for window in self.windows):
+            raise BadInputError("the whole record is always solved; name only windows with a number of days")
+        names = [window.name for window in self.windows]
+        if len(set(names)) != len(names):
+            raise BadInputError(f"two windows have one name: {', '.join(names)}")
+
+    @property
+    def inversion(self) -> InversionSettings:
+        return InversionSettings(
+            wavelength_m=WAVELENGTH_M,
+            looks=independent_looks(self.range_looks, self.azimuth_looks),
+            weight=self.weight,
+            min_redundancy=self.min_redundancy,
+            coherence_threshold=self.coherence_threshold,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencePoint:
+    """The pixel that every displacement of the track refers to, and why it was taken."""
+
+    row: int
+    column: int
+    reason: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a revision was made from, how, and the hash of every file in it."""
+
+    id: str
+    number: int
+    grid: Grid
+    reference: ReferencePoint
+    settings: dict[str, Any]
+    epochs: tuple[date, ...]
+    members: tuple[StoredInterferogram, ...]
+    geometry_sha256: str
+    files: dict[str, dict[str, Any]]
+    versions: dict[str, str]
+
+    @property
+    def folder_name(self) -> str:
+        return folder_name(self.number, self.id)
+
+    def as_json(self) -> dict[str, Any]:
+        content = {
+            "format": FORMAT,
+            "id": self.id,
+            "number": self.number,
+            "grid": asdict(self.grid),
+            "reference": asdict(self.reference),
+            "settings": self.settings,
+            "epochs": [day.isoformat() for day in self.epochs],
+            "interferograms": [_member_json(member) for member in self.members],
+            "geometry_sha256": self.geometry_sha256,
+            "files": self.files,
+            "versions": self.versions,
+        }
+        return {**content, "sha256": content_sha256(content)}
+
+
+def revision_id(
+    members: Sequence[StoredInterferogram],
+    settings: RevisionSettings,
+    reference: ReferencePoint,
+    grid: Grid,
+    geometry_sha256: str,
+) -> str:
+    """Name a solution by its inputs: the same interferograms and configuration give the same id."""
+    return content_sha256(
+        {
+            "format": FORMAT,
+            "interferograms": [(member.name, member.sha256) for member in sorted(members)],
+            "settings": settings_json(settings),
+            "reference": [reference.row, reference.column],
+            "grid": grid.id,
+            "geometry": geometry_sha256,
+        }
+    )
+
+
+def folder_name(number: int, identity: str) -> str:
+    """Name a revision's folder."""
+    return f"{number:06d}-{identity[:12]}"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a revision's manifest and check that it is whole."""
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text())
+        claimed = content.pop("sha256")
+    except FileNotFoundError:
+        raise BadRevisionError(f"{folder} has no {MANIFEST}: it is not a revision") from None
+    except (ValueError, KeyError) as problem:
+        raise BadRevisionError(f"{path} is damaged: {problem}; build the revision again") from problem
+    if content_sha256(content) != claimed:
+        raise BadRevisionError(f"{path} was changed after it was written; build the revision again")
+    if content["format"] != FORMAT:
+        raise BadRevisionError(f"{path} has format {content['format']}, this version reads {FORMAT}")
+    return Manifest(
+        id=content["id"],
+        number=content["number"],
+        grid=Grid(**content["grid"]),
+        reference=ReferencePoint(**content["reference"]),
+        settings=content["settings"],
+        epochs=tuple(date.fromisoformat(day) for day in content["epochs"]),
+        members=tuple(_member_from_json(entry) for entry in content["interferograms"]),
+        geometry_sha256=content["geometry_sha256"],
+        files=content["files"],
+        versions=content["versions"],
+    )
+
+
+def verify(folder: Path, *, with_inputs: bool = True) -> Manifest:
+    """Check every file of a revision against its manifest, and the interferograms that it stands on.
+
+    Parameters
+    ----------
+    folder
+        The revision.
+    with_inputs
+        Also hash the interferograms, which costs reading all of them.
+
+    Raises
+    ------
+    BadRevisionError
+        Names what is missing, damaged or too much.
+    """
+    manifest = read_manifest(folder)
+    present = set(file_names(folder)) - {MANIFEST}
+    if present != set(manifest.files):
+        missing, extra = sorted(set(manifest.files) - present), sorted(present - set(manifest.files))
+        raise BadRevisionError(f"{folder} lacks {missing} and has {extra} too much; build the revision again")
+    for name, expected in manifest.files.items():
+        if describe(folder / name) != expected:
+            raise BadRevisionError(f"{folder / name} is damaged: it is not the file of the manifest")
+    check_sources(folder / "inputs" / "ifgramStack.h5")
+    if with_inputs:
+        check_hashes(folder.parent.parent / "interferograms", manifest.members)
+    return manifest
+
+
+def check_sources(stack_file: Path) -> None:
+    """Check that every interferogram behind a virtual stack is there; a missing one must never read as 0.
+
+    Raises
+    ------
+    BadRevisionError
+        Names the missing files.
+    """
+    with open_hdf5(stack_file) as file:
+        names = {
+            s.file_name for d in (PHASE, COHERENCE) if file[d].is_virtual for s in file[d].virtual_sources()
+        }
+    missing = sorted(name for name in names if not (stack_file.parent / name).is_file())
+    if missing:
+        raise BadRevisionError(f"{stack_file} stands on interferograms that are gone: {', '.join(missing)}")
+
+
+def check_hashes(folder: Path, members: Sequence[StoredInterferogram]) -> None:
+    """Check that every interferogram is there and is the one that its hash names."""
+    for member in members:
+        path = folder / f"{member.id}.h5"
+        if not path.is_file():
+            raise BadRevisionError(f"{path} (pair {member.name}) is missing; fetch the product again")
+        if sha256_of(path) != member.sha256:
+            raise BadRevisionError(f"{path} (pair {member.name}) is damaged; fetch the product again")
+
+
+def file_names(folder: Path) -> list[str]:
+    """List the files below a folder by their relative paths."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Hash, size and the shapes of the datasets in a file."""
+    shapes: dict[str, list[int]] = {}
+    with open_hdf5(path) as file:
+        file.visititems(
+            lambda name, item: shapes.update({name: list(item.shape)} if hasattr(item, "shape") else {})
+        )
+    return {"sha256": sha256_of(path), "bytes": path.stat().st_size, "datasets": shapes}
+
+
+def settings_json(settings: RevisionSettings) -> dict[str, Any]:
+    """Settings as plain values; a change of format never changes an id by accident."""
+    return json.loads(canonical_json(asdict(settings)))
+
+
+def _member_json(member: StoredInterferogram) -> dict[str, Any]:
+    baseline = member.perpendicular_baseline_m
+    return {
+        "reference": member.reference.isoformat(),
+        "secondary": member.secondary.isoformat(),
+        "id": member.id,
+        "sha256": member.sha256,
+        "perpendicular_baseline_m": baseline if np.isfinite(baseline) else None,
+    }
+
+
+def _member_from_json(entry: Mapping[str, Any]) -> StoredInterferogram:
+    baseline = entry["perpendicular_baseline_m"]
+    return StoredInterferogram(
+        reference=date.fromisoformat(entry["reference"]),
+        secondary=date.fromisoformat(entry["secondary"]),
+        id=entry["id"],
+        sha256=entry["sha256"],
+        perpendicular_baseline_m=float("nan") if baseline is None else baseline,
+    )
+
+
+def package_versions() -> dict[str, str]:
+    """Name the versions that may change the last digit of a result."""
+    packages = {name: version(name) for name in ("numpy", "numba", "h5py")}
+    return {"python": platform.python_version(), **packages}
