@@ -18,6 +18,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class SagwatchError(Exception):
     """Base of all our errors: its text says what is wrong, where, and what to do."""
@@ -29,6 +31,10 @@ class BadInputError(SagwatchError):
 
 class SiteFileError(BadInputError):
     """A site file cannot be used; the text names the file, the key and the remedy."""
+
+    def __init__(self, text: str, file: Path) -> None:
+        super().__init__(text)
+        self.file = file
 
 
 class StopAndAskError(SagwatchError):

@@ -109,7 +109,8 @@ class Hyp3Cloud:
                 batches = [self._hyp3.find_jobs(name=name) for name in names]
             else:
                 batches = [self._hyp3.find_jobs()]
-        wanted, found = set(names), {}
+        wanted = set(names)
+        found: dict[str, CloudJob] = {}
         jobs = [_job(job) for batch in batches for job in batch.jobs]
         for job in sorted(jobs, key=lambda j: (j.requested_at, j.id), reverse=True):
             if job.name in wanted:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from sagwatch.adapters.database.ledger import Ledger
-from sagwatch.domain.acquisition import Granule, Merged, merge_granules
+from sagwatch.domain.acquisition import Granule, Merged, Verdict, merge_granules
 from sagwatch.domain.site import Site, Track, site_day_start
 from sagwatch.errors import BadInputError
 from sagwatch.steps.ports import Catalogue, CatalogueAnswer
@@ -26,7 +26,7 @@ SURELY_SEEN = timedelta(days=60)
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """What one search found."""
+    """What one search found: new acquisitions, all that the catalogue showed, and what became of new granules."""
 
     new: tuple[date, ...]
     acquisitions: int
@@ -59,18 +59,18 @@ def detect_scenes(
         acquired_from = max(start, min(as_of - WINDOW, site_day_start(oldest.date())))
     reference = ledger.acquisitions.baseline_reference(track.id)
     answer = catalogue.search(track, acquired_from, end, reference)
-    merged = _merge(track, answer, updated, ledger)
+    merged, news = _merge(track, answer, updated, ledger)
     new = ledger.acquisitions.record(track.id, merged, as_of)
     _refuse_what_does_not_exist(track, start, end, ledger)
-    settle_acquisitions(ledger, site, track, as_of)
+    settle_acquisitions(ledger, site, track, as_of, just_found=new)
     detected = Detected(
         tuple(new),
         len(merged.acquisitions),
-        sum(v.state == "superseded" for v in merged.verdicts),
-        sum(v.state == "refused" for v in merged.verdicts),
+        sum(verdict.state == "superseded" for verdict in news),
+        sum(verdict.state == "refused" for verdict in news),
     )
     log.info(
-        "%s: %d new acquisitions%s; the catalogue shows %d since %s, %d granules superseded, %d refused",
+        "%s: %d new acquisitions%s; the catalogue shows %d since %s; of new granules %d superseded, %d refused",
         track.id,
         len(new),
         f" ({', '.join(map(str, new))})" if 0 < len(new) <= 10 else "",
@@ -88,8 +88,15 @@ def _end(site: Site, as_of: datetime) -> datetime:
     return min(as_of, site_day_start(site.end) + timedelta(days=1))
 
 
-def _merge(track: Track, answer: CatalogueAnswer, updated: Sequence[Granule], ledger: Ledger) -> Merged:
-    """Put what was just seen together with what was ever seen of the same dates: absence is not deletion."""
+def _merge(
+    track: Track, answer: CatalogueAnswer, updated: Sequence[Granule], ledger: Ledger
+) -> tuple[Merged, list[Verdict]]:
+    """Put what was just seen together with what was ever seen of the same dates: absence is not deletion.
+
+    Returns
+    -------
+    The acquisitions, and what became of granules that nobody had seen before.
+    """
     seen = {g.name: g for g in [*updated, *answer.granules]}
     dates = {g.date for g in seen.values()}
     earlier = {g.name: g for g in ledger.acquisitions.granules(track, dates)}
@@ -99,15 +106,17 @@ def _merge(track: Track, answer: CatalogueAnswer, updated: Sequence[Granule], le
         answer.perpendicular_baseline_m,
         ledger.acquisitions.ordered(track.id),
     )
-    for verdict in merged.verdicts:
-        if verdict.state != "chosen" and verdict.granule.name not in earlier:
+    news = [verdict for verdict in merged.verdicts if verdict.granule.name not in earlier]
+    for verdict in news:
+        if verdict.state != "chosen":
             log.info("%s %s: %s", verdict.granule.name, verdict.state, verdict.reason)
+    new_dates = {verdict.granule.date for verdict in news}
     for acquisition in merged.acquisitions:
-        if acquisition.perpendicular_baseline_m is None:
+        if acquisition.perpendicular_baseline_m is None and acquisition.date in new_dates:
             log.warning(
                 "%s %s: the catalogue has no state vectors, baseline unknown", track.id, acquisition.date
             )
-    return merged
+    return merged, news
 
 
 def _refuse_what_does_not_exist(track: Track, start: datetime, end: datetime, ledger: Ledger) -> None:

@@ -64,6 +64,7 @@ class JobRecord:
     file_name: str | None
     file_url: str | None
     file_bytes: int | None
+    perpendicular_baseline_m: float | None
 
     @property
     def order(self) -> Order:
@@ -305,4 +306,5 @@ def _record(job: models.Job, pair: models.Pair) -> JobRecord:
         file_name=job.file_name,
         file_url=job.file_url,
         file_bytes=job.file_bytes,
+        perpendicular_baseline_m=pair.perpendicular_baseline_m,
     )

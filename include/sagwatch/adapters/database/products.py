@@ -84,8 +84,10 @@ class Products:
             made.state if made else None,
         )
 
-    def accept(self, product: FetchedProduct, made: MadeInterferogram, as_of: datetime) -> str:
-        """Record a good product and its interferogram, and close the job; return the interferogram's state.
+    def accept(
+        self, product: FetchedProduct, made: MadeInterferogram, as_of: datetime
+    ) -> tuple[str, str | None]:
+        """Record a good product and its interferogram, and close the job; return the latter's state and reason.
 
         A pair that has an accepted interferogram keeps it: a second one is recorded as withdrawn.
         """
@@ -122,7 +124,7 @@ class Products:
                 .on_conflict_do_nothing(index_elements=["id"])
             )
             _close_job(session, product.job_name, None, as_of)
-        return state
+        return state, reason
 
     def quarantine(self, product: FetchedProduct, reason: str, kept_at: str, as_of: datetime) -> None:
         """Record a bad product, and close the job so that the pair may get another attempt."""
