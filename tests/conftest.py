@@ -93,6 +93,14 @@ def ledger(postgis_url: str) -> Iterator[object]:
 
 
 @pytest.fixture(scope="session")
+def airflow_database() -> None:
+    """Airflow's own tables, in the temporary AIRFLOW_HOME."""
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real products and catalogue answers; a test that needs it is skipped where it is absent."""
     folder = Path(os.environ.get("SAGWATCH_REAL_DATA") or ROOT.parent / "shared" / "real")

@@ -1,0 +1,98 @@
+"""Check what is published against its hashes, and against MintPy."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sagwatch.adapters.database.ledger import Ledger
+from sagwatch.domain.site import Track
+from sagwatch.engine.manifest import verify
+from sagwatch.engine.mintpy_programs import Differences, compare_with_mintpy
+from sagwatch.errors import BadRevisionError
+
+log = logging.getLogger(__name__)
+
+#: Where a pixel's network is whole; MintPy's own float32 noise is half of it on long records.
+TOLERANCE_MM = 0.01
+#: Where a pixel's network falls into parts, MintPy's float32 noise is larger.
+TORN_TOLERANCE_MM = 0.02
+TOLERANCE_MM_YR = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an audit of a revision found; ``problems`` is empty where all is well."""
+
+    revision_id: str
+    differences: Differences
+    problems: tuple[str, ...]
+
+
+def audit_track(track: Track, ledger: Ledger, data: Path, as_of: datetime) -> Audit | None:
+    """Audit the revision that readers see, and write the result down; None where nothing is published.
+
+    Raises
+    ------
+    BadRevisionError
+        A file is not what its hash says, or a number is not MintPy's.
+    """
+    head = ledger.revisions.head(track.id)
+    if head is None:
+        log.info("%s: nothing is published yet", track.id)
+        return None
+    folder = data / head.folder
+    try:
+        verify(folder)
+    except BadRevisionError as problem:
+        _write_down(ledger, track, head.id, (str(problem),), {}, as_of)
+        raise
+    differences = compare_with_mintpy(folder)
+    audit = Audit(head.id, differences, problems_of(differences))
+    log.info("%s, revision %d:\n%s", track.id, head.number, differences.table())
+    _write_down(ledger, track, head.id, audit.problems, asdict(differences), as_of)
+    if audit.problems:
+        raise BadRevisionError(
+            f"{track.id}, revision {head.number} differs from MintPy: {'; '.join(audit.problems)}"
+        )
+    return audit
+
+
+def problems_of(differences: Differences) -> tuple[str, ...]:
+    """What of the differences is beyond the tolerance, in words."""
+    limits = (
+        ("displacement", differences.whole_max_mm, TOLERANCE_MM, "mm"),
+        ("displacement in torn networks", differences.torn_max_mm, TORN_TOLERANCE_MM, "mm"),
+        ("velocity", differences.velocity_max_mm_yr, TOLERANCE_MM_YR, "mm/yr"),
+    )
+    # Written so that a NaN is a problem too.
+    found = [
+        f"{name} by up to {value:.4f} {unit}, {limit:g} are allowed"
+        for name, value, limit, unit in limits
+        if not value <= limit
+    ]
+    if differences.pixels == 0:
+        found.append("no pixel could be compared")
+    return tuple(found)
+
+
+def _write_down(
+    ledger: Ledger,
+    track: Track,
+    revision_id: str,
+    problems: tuple[str, ...],
+    details: dict[str, object],
+    as_of: datetime,
+) -> None:
+    ledger.operations.record(
+        "audit",
+        f"{track.id}: {'; '.join(problems) if problems else 'every hash is right, every number is MintPy’s'}",
+        severity="error" if problems else "info",
+        site=track.site,
+        track_id=track.id,
+        dedupe_key=f"audit:{track.id}:{revision_id}:{as_of.isoformat()}",
+        details={"revision_id": revision_id, **details},
+        as_of=as_of,
+    )
