@@ -40,7 +40,7 @@ def watch_track(
     tools: Tools,
     poll_seconds: float = 60,
     patience_seconds: float = 18_000,
-    on_step: Callable[[str], None] = lambda name: None,
+    on_step: Callable[[str], None] = log.debug,
 ) -> Published | None:
     """Detect, plan, order, wait, fetch, solve, judge and publish.
 
