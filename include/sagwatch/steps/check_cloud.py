@@ -28,7 +28,7 @@ def check_cloud(
     answer = catalogue.search(track, until - LOOK_BACK, until)
     by_date = _usable(track, answer.granules)
     yield (
-        f"catalogue: {len(answer.granules)} granules of {track.id} in the {LOOK_BACK.days} days before {until:%Y-%m-%d}, "
+        f"catalogue: {len(answer.granules)} granules of {track.id} in {LOOK_BACK.days} days before {until:%Y-%m-%d}, "
         f"{len(by_date)} acquisitions with all bursts in {track.polarisation}: {', '.join(sorted(by_date)) or 'none'}"
     )
     remaining = cloud.remaining_credits()
