@@ -1,15 +1,260 @@
-"""What the ledger knows about alerts."""
+"""Zones, alerts and judgements: what is remembered from one acquisition to the next, and what was decided."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from geoalchemy2.shape import from_shape
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from sagwatch.adapters.database import models
+from sagwatch.domain.alert import Alert, AlertEvent, Phase
+from sagwatch.domain.footprint import Footprint, outline
+from sagwatch.domain.grid import Grid
+from sagwatch.domain.judge import Judged, WatchState, ZoneSnapshot
+from sagwatch.domain.zones import Zone
+from sagwatch.errors import BadRevisionError
 
 if TYPE_CHECKING:
     from sagwatch.adapters.database.ledger import Ledger
 
 
 class Alerts:
-    """Reached as `ledger.alerts`."""
+    """Reached as `ledger.alerts`; the methods that take a session are part of the caller's transaction."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+
+    def judged_epochs(self, session: Session, track_id: str) -> frozenset[date]:
+        """Acquisitions that were judged: they never are again."""
+        found = session.scalars(select(models.Judgement.epoch).where(models.Judgement.track_id == track_id))
+        return frozenset(found)
+
+    def load_state(self, session: Session, track_id: str) -> WatchState:
+        """What the last judgement left behind.
+
+        Zones that merged are left out, and their alerts with them: nothing can happen to them any more.
+        """
+        last_epoch = session.scalar(
+            select(func.max(models.Judgement.epoch)).where(models.Judgement.track_id == track_id)
+        )
+        zones = session.scalars(
+            select(models.Zone)
+            .where(models.Zone.track_id == track_id, models.Zone.merged_into.is_(None))
+            .order_by(models.Zone.born_epoch, models.Zone.id)
+        ).all()
+        evidence = _newest_evidence(session, [zone.id for zone in zones])
+        alerts = _newest_alerts(session, [zone.id for zone in zones])
+        return WatchState(
+            zones=tuple(_zone(row, evidence[row.id]) for row in zones),
+            alerts=tuple(_alert(alerts[row.id]) for row in zones if row.id in alerts),
+            last_epoch=last_epoch,
+        )
+
+    def save_judgement(
+        self,
+        session: Session,
+        track_id: str,
+        judged: Judged,
+        grid: Grid,
+        revision_id: str,
+        rules_sha256: str,
+        as_of: datetime,
+    ) -> bool:
+        """Write one judged acquisition down; False if it had been judged before, and then nothing is changed.
+
+        Call it in order of date, inside the transaction that puts the revision live.
+        """
+        written = session.execute(
+            insert(models.Judgement)
+            .values(
+                track_id=track_id,
+                epoch=judged.epoch,
+                revision_id=revision_id,
+                rules_sha256=rules_sha256,
+                zones=len(judged.snapshots),
+                judged_at=as_of,
+            )
+            .on_conflict_do_nothing()
+            .returning(models.Judgement.epoch)
+        ).scalar()
+        if written is None:
+            return False
+        _refuse_the_past(session, track_id, judged.epoch)
+        _upsert(session, models.Zone, [_zone_values(track_id, zone) for zone in judged.state.zones])
+        snapshots = [_snapshot_values(s, judged, grid, revision_id) for s in judged.snapshots]
+        if snapshots:
+            session.execute(insert(models.ZoneSnapshot), snapshots)
+        _upsert(session, models.Alert, [{"track_id": track_id, **asdict(a)} for a in judged.state.alerts])
+        events = [_event_values(track_id, event, revision_id, as_of) for event in judged.events]
+        if events:
+            session.execute(insert(models.AlertEvent), events)
+        return True
+
+    def note_late(
+        self,
+        session: Session,
+        track_id: str,
+        epochs: Iterable[date],
+        revision_id: str,
+        rules_sha256: str,
+        as_of: datetime,
+    ) -> None:
+        """Write down that acquisitions came after a newer one was judged: nothing is decided on them alone."""
+        rows = [
+            {
+                "track_id": track_id,
+                "epoch": epoch,
+                "revision_id": revision_id,
+                "rules_sha256": rules_sha256,
+                "zones": 0,
+                "judged_at": as_of,
+            }
+            for epoch in sorted(set(epochs))
+        ]
+        if rows:
+            session.execute(insert(models.Judgement).on_conflict_do_nothing(), rows)
+
+    def open_alerts(self, session: Session, track_id: str) -> list[Alert]:
+        """Raised and not over, the oldest first."""
+        rows = session.scalars(
+            select(models.Alert)
+            .where(models.Alert.track_id == track_id, models.Alert.state.in_(("raised", "clearing")))
+            .order_by(models.Alert.raised_epoch, models.Alert.id)
+        )
+        return [_alert(row) for row in rows]
+
+
+def _refuse_the_past(session: Session, track_id: str, epoch: date) -> None:
+    newest = session.scalar(
+        select(func.max(models.Judgement.epoch)).where(models.Judgement.track_id == track_id)
+    )
+    if newest is not None and newest > epoch:
+        raise BadRevisionError(
+            f"{epoch} of {track_id} cannot be judged after {newest}: load the state again and judge from there"
+        )
+
+
+def _newest_evidence(session: Session, zone_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    rows = session.execute(
+        select(models.ZoneSnapshot.zone_id, models.ZoneSnapshot.evidence)
+        .where(models.ZoneSnapshot.zone_id.in_(zone_ids))
+        .distinct(models.ZoneSnapshot.zone_id)
+        .order_by(models.ZoneSnapshot.zone_id, models.ZoneSnapshot.epoch.desc())
+    )
+    return {row.zone_id: row.evidence for row in rows}
+
+
+def _newest_alerts(session: Session, zone_ids: Sequence[str]) -> dict[str, models.Alert]:
+    rows = session.scalars(
+        select(models.Alert)
+        .where(models.Alert.zone_id.in_(zone_ids))
+        .distinct(models.Alert.zone_id)
+        .order_by(models.Alert.zone_id, models.Alert.episode.desc())
+    )
+    return {row.zone_id: row for row in rows}
+
+
+def _upsert(session: Session, model: type[models.Base], rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    statement = insert(model)
+    changing = {
+        column.name: statement.excluded[column.name]
+        for column in model.__table__.columns
+        if not column.primary_key
+    }
+    session.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changing), rows)
+
+
+def _zone(row: models.Zone, evidence: dict[str, Any]) -> Zone:
+    since = evidence["beyond_since"]
+    return Zone(
+        id=row.id,
+        name=row.name,
+        born_epoch=row.born_epoch,
+        last_epoch=row.last_epoch,
+        episode=row.episode,
+        updates_unseen=row.updates_unseen,
+        footprint=Footprint.from_json(evidence["pixels"]),
+        ended_epoch=row.ended_epoch,
+        parent_zone=row.parent_zone,
+        merged_into=row.merged_into,
+        beyond_since=date.fromisoformat(since) if since else None,
+    )
+
+
+def _zone_values(track_id: str, zone: Zone) -> dict[str, Any]:
+    return {
+        "id": zone.id,
+        "track_id": track_id,
+        "name": zone.name,
+        "born_epoch": zone.born_epoch,
+        "last_epoch": zone.last_epoch,
+        "episode": zone.episode,
+        "updates_unseen": zone.updates_unseen,
+        "ended_epoch": zone.ended_epoch,
+        "parent_zone": zone.parent_zone,
+        "merged_into": zone.merged_into,
+    }
+
+
+def _alert(row: models.Alert) -> Alert:
+    return Alert(
+        id=row.id,
+        zone_id=row.zone_id,
+        rule=row.rule,
+        episode=row.episode,
+        state=cast(Phase, row.state),
+        level=row.level,
+        pending_level=row.pending_level,
+        updates_beyond=row.updates_beyond,
+        updates_below=row.updates_below,
+        raised_epoch=row.raised_epoch,
+        last_epoch=row.last_epoch,
+        cleared_epoch=row.cleared_epoch,
+        rules_sha256=row.rules_sha256,
+    )
+
+
+def _snapshot_values(snapshot: ZoneSnapshot, judged: Judged, grid: Grid, revision_id: str) -> dict[str, Any]:
+    window = snapshot.window
+    return {
+        "zone_id": snapshot.zone_id,
+        "epoch": judged.epoch,
+        "revision_id": revision_id,
+        "geom": from_shape(outline(snapshot.footprint, grid), srid=4326),
+        "area_m2": snapshot.area_m2,
+        "pixels": snapshot.footprint.size,
+        "window_days": window.days,
+        "velocity_median_mm_yr": window.median_mm_yr,
+        "velocity_p95_mm_yr": window.p95_mm_yr,
+        "velocity_sd_mm_yr": window.sd_mm_yr,
+        "displacement_mm": snapshot.displacement_mm,
+        "no_data_fraction": snapshot.no_data_fraction,
+        # The exact pixels, so that the next judgement starts from what this one saw.
+        "evidence": {**snapshot.evidence, "pixels": snapshot.footprint.to_json()},
+    }
+
+
+def _event_values(track_id: str, event: AlertEvent, revision_id: str, as_of: datetime) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "alert_id": event.alert_id,
+        "track_id": track_id,
+        "epoch": event.epoch,
+        "type": event.type,
+        "from_state": event.from_state,
+        "to_state": event.to_state,
+        "from_level": event.from_level,
+        "to_level": event.to_level,
+        "revision_id": revision_id,
+        "evidence": event.evidence,
+        "sentence": event.sentence,
+        "decided_at": as_of,
+    }

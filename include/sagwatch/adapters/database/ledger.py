@@ -16,6 +16,7 @@ from sagwatch.adapters.database.connection import CONNECT_ARGUMENTS, psycopg_url
 from sagwatch.adapters.database.migrate import refuse_other_version
 from sagwatch.adapters.database.operations import Operations
 from sagwatch.adapters.database.orders import Orders
+from sagwatch.adapters.database.outbox import Outbox
 from sagwatch.adapters.database.products import Products
 from sagwatch.adapters.database.publication import Publication
 from sagwatch.adapters.database.revisions import Revisions
@@ -46,6 +47,7 @@ class Ledger:
         self.operations = Operations(self)
         self.revisions = Revisions(self)
         self.alerts = Alerts(self)
+        self.outbox = Outbox(self)
         self.publication = Publication(self)
 
     @contextmanager

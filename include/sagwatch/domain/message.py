@@ -1,0 +1,228 @@
+"""Messages to people: one set of facts, written as plain text, as HTML and for Slack.
+
+Whatever a site file says (its title, a contact's name) is text here and nothing else: control characters go, HTML and
+Slack get their own escapes, and a subject is one line.
+"""
+
+from __future__ import annotations
+
+import html
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from sagwatch.domain.alert import AlertEvent
+from sagwatch.domain.ids import opaque_id
+from sagwatch.domain.sentence import area_words, place_words
+
+NOT_A_WARNING = (
+    "This is not a collapse warning: brittle or fast events can happen without any sign in InSAR, and no message "
+    "does not mean that the ground is stable."
+)
+_SUBJECT_LENGTH = 180
+_LINES_OF_A_SUMMARY = 100
+_NEWS = {
+    "raised": "ground is moving",
+    "worse": "ground is moving faster",
+    "better": "ground is moving more slowly",
+    "cleared": "alert cleared",
+    "merged": "zone merged",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which site, and which data a message rests on."""
+
+    site_title: str
+    track_id: str
+    direction: str
+    revision_id: str
+    revision_number: int
+    interferograms: int
+    input_sha256: str
+    reference_latitude: float
+    reference_longitude: float
+    latest_epoch: date
+    next_expected: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message before it is addressed: a subject, an opening paragraph, facts, and closing paragraphs."""
+
+    subject: str
+    opening: str
+    facts: tuple[tuple[str, str], ...]
+    closing: tuple[str, ...]
+
+    def as_text(self) -> str:
+        facts = "\n".join(f"{name}: {plain(value)}" for name, value in self.facts)
+        return "\n\n".join([plain(self.opening), facts, *map(plain, self.closing)]) + "\n"
+
+    def as_html(self) -> str:
+        rows = "".join(
+            f'<tr><th align="left" valign="top">{_html(name)}</th><td>{_html(value)}</td></tr>'
+            for name, value in self.facts
+        )
+        closing = "".join(f"<p>{_html(paragraph)}</p>" for paragraph in self.closing)
+        return (
+            f"<html><body><h2>{_html(self.subject)}</h2><p>{_html(self.opening)}</p>"
+            f'<table cellpadding="4">{rows}</table>{closing}</body></html>'
+        )
+
+    def as_slack(self) -> str:
+        facts = "\n".join(f"• {_slack(name)}: {_slack(value)}" for name, value in self.facts)
+        return "\n".join(
+            [f"*{_slack(self.subject)}*", _slack(self.opening), facts, *map(_slack, self.closing)]
+        )
+
+
+def plain(text: str) -> str:
+    """Without control, direction-changing and invisible characters; line breaks become spaces."""
+    spaced = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
+    return "".join(c for c in spaced if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn"))
+
+
+def subject_line(text: str) -> str:
+    """One line of bounded length, safe as a mail header."""
+    line = " ".join(plain(text).split())
+    return line if len(line) <= _SUBJECT_LENGTH else line[: _SUBJECT_LENGTH - 1] + "…"
+
+
+def _html(text: str) -> str:
+    return html.escape(plain(text), quote=True)
+
+
+def _slack(text: str) -> str:
+    """Slack reads links, mentions and ``<!channel>`` between angle brackets only, so these are escaped as it asks."""
+    return plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def next_expected(epochs: Sequence[date]) -> date | None:
+    """When the next acquisition is due, from the usual pause between the latest ones."""
+    latest = sorted(epochs)[-10:]
+    pauses = [(later - earlier).days for earlier, later in pairwise(latest)]
+    return date.fromordinal(latest[-1].toordinal() + round(median(pauses))) if pauses else None
+
+
+def message_id(subject_id: str, channel: str, recipient: str) -> str:
+    """The same on every repeat; names neither the site nor the recipient."""
+    return f"<{subject_id}.{opaque_id('contact', channel, recipient, length=12)}@sagwatch>"
+
+
+def event_letter(event: AlertEvent, origin: Origin, as_of: datetime) -> Letter:
+    """About one event: what, where, how sure, blind spots, since when, which data, what it is not, what comes next."""
+    found = event.evidence
+    level = max(event.to_level, event.from_level) if event.type in ("cleared", "merged") else event.to_level
+    opening = f"{origin.site_title}: {event.sentence}"
+    facts = [
+        ("What", f"rule R1 (velocity along the line of sight), {event.type}, level {level}"),
+        ("Zone", f"{found['zone']} (id {event.zone_id}), alert {event.alert_id}, event {event.id}"),
+        *_where(found),
+        *_values(found),
+        *_since(event, as_of),
+        *_data(origin),
+    ]
+    subject = f"[Sagwatch] {origin.site_title}: {_NEWS[event.type]}, level {level}, {found['zone']}"
+    return Letter(subject_line(subject), opening, tuple(facts), (NOT_A_WARNING, _what_next(origin)))
+
+
+def summary_letter(
+    events: Sequence[AlertEvent], origin: Origin, history_only_points: int, threshold_mm_yr: float
+) -> Letter:
+    """About everything that is too old for messages of its own: what happened in order, and what is open now."""
+    ordered = sorted(events, key=lambda event: (event.epoch, event.id))
+    last = {event.alert_id: event for event in ordered}
+    still_open = sum(event.to_state in ("raised", "clearing") for event in last.values())
+    opening = (
+        f"{origin.site_title}: {len(ordered)} events of {len(last)} alerts between {ordered[0].epoch} and "
+        f"{ordered[-1].epoch} were found in older data and are told together; {still_open} of these alerts are open."
+    )
+    facts = [(event.epoch.isoformat(), _event_line(event)) for event in ordered[:_LINES_OF_A_SUMMARY]]
+    if len(ordered) > _LINES_OF_A_SUMMARY:
+        left = len(ordered) - _LINES_OF_A_SUMMARY
+        facts.append(("and", f"{left} more: see the view analyst.alert_history of the database"))
+    facts += [(f"Open: {event.evidence['zone']}", event.sentence) for event in _open_now(last)]
+    if history_only_points:
+        facts.append(
+            (
+                "Advisory",
+                f"{history_only_points} points are beyond {-threshold_mm_yr:g} mm/yr over the whole record but in "
+                "no recent window: motion of the past, no alert",
+            )
+        )
+    facts += _data(origin)
+    subject = (
+        f"[Sagwatch] {origin.site_title}: summary of {len(ordered)} earlier events, {still_open} alerts open"
+    )
+    return Letter(subject_line(subject), opening, tuple(facts), (NOT_A_WARNING, _what_next(origin)))
+
+
+def _open_now(last: Mapping[str, AlertEvent]) -> list[AlertEvent]:
+    open_ = [event for event in last.values() if event.to_state in ("raised", "clearing")]
+    return sorted(open_, key=lambda event: (-event.to_level, event.alert_id))[:_LINES_OF_A_SUMMARY]
+
+
+def _event_line(event: AlertEvent) -> str:
+    found = event.evidence
+    place = ", ".join(value for _, value in _where(found))
+    return f"{found['zone']} {event.type}, level {event.from_level} to {event.to_level}; {place}"
+
+
+def _where(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "latitude" not in found:
+        return [("Where", "no data at this acquisition")]
+    place = place_words(found["latitude"], found["longitude"])
+    return [("Where", f"centre {place}, {area_words(found['area_m2'])}")]
+
+
+def _values(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How fast and how sure, window by window."""
+    lines = []
+    for window in found.get("windows", ()):
+        low, high = window["interval_mm_yr"]
+        lines.append(
+            (
+                f"Last {window['days']} days",
+                f"median {window['median_mm_yr']:+.0f} mm/yr along the line of sight (95 % interval {low:+.0f} to "
+                f"{high:+.0f}), fastest twentieth {window['p95_mm_yr']:+.0f} mm/yr, {window['n_epochs']} acquisitions, "
+                f"deviation {window['sd_mm_yr']:.1f} mm/yr at a noise correlation of {window['noise_correlation']:.2f}",
+            )
+        )
+    if "evidence_class" in found:
+        lines.append(("How sure", found["evidence_class"]))
+        lines.append(("Zone without usable data", f"{found['no_data_fraction']:.0%}"))
+    return lines
+
+
+def _since(event: AlertEvent, as_of: datetime) -> list[tuple[str, str]]:
+    since = event.evidence.get("beyond_since")
+    days = (as_of.date() - event.epoch).days
+    when = f"acquisition of {event.epoch.isoformat()}, judged {days} days later"
+    return [("Beyond since", since), ("Decided on", when)] if since else [("Decided on", when)]
+
+
+def _data(origin: Origin) -> list[tuple[str, str]]:
+    return [
+        (
+            "Data",
+            f"track {origin.track_id} ({origin.direction}), revision {origin.revision_number} ({origin.revision_id}), "
+            f"{origin.interferograms} interferograms (list {origin.input_sha256[:12]}), latest acquisition "
+            f"{origin.latest_epoch.isoformat()}",
+        ),
+        (
+            "Reference point",
+            f"{place_words(origin.reference_latitude, origin.reference_longitude)}: all motion is relative to it",
+        ),
+    ]
+
+
+def _what_next(origin: Origin) -> str:
+    if origin.next_expected is None:
+        return "When the next acquisition is due is not known yet."
+    return f"The next acquisition is expected on {origin.next_expected.isoformat()}."
