@@ -21,7 +21,9 @@ REVOKE EXECUTE ON FUNCTION
 FROM PUBLIC;
 DO $$
 BEGIN
-    EXECUTE format('GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_xact_lock(bigint) TO %I',
+    -- With grant option: grants.sql hands them on to the loader.
+    EXECUTE format('GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_xact_lock(bigint), '
+                   'pg_catalog.pg_try_advisory_xact_lock(bigint) TO %I WITH GRANT OPTION',
                    (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()));
 END
 $$;

@@ -16,9 +16,15 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sagwatch, analyst FROM PUBLIC;
 -- The steps. Nothing is ever deleted; events and judgements are only inserted.
 GRANT USAGE ON SCHEMA sagwatch, analyst TO sagwatch_loader;
 GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA sagwatch TO sagwatch_loader;
-REVOKE UPDATE ON sagwatch.alert_event, sagwatch.judgement, sagwatch.credit_reading FROM sagwatch_loader;
+REVOKE UPDATE ON
+    sagwatch.alert_event, sagwatch.judgement, sagwatch.published_revision, sagwatch.credit_reading
+FROM sagwatch_loader;
 REVOKE INSERT, UPDATE ON sagwatch.alembic_version FROM sagwatch_loader;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA sagwatch TO sagwatch_loader;
+-- Where as_superuser.sql took these from PUBLIC, the owner may hand them on.
+GRANT EXECUTE ON FUNCTION
+    pg_catalog.pg_advisory_xact_lock(bigint), pg_catalog.pg_try_advisory_xact_lock(bigint)
+TO sagwatch_loader;
 GRANT SELECT ON ALL TABLES IN SCHEMA analyst TO sagwatch_loader;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA analyst TO sagwatch_loader;
 

@@ -22,8 +22,21 @@ SQL_FOLDER = Path(sagwatch.sql.__file__).parent
 #: Any number will do, as long as every version of Sagwatch uses the same.
 _LOCK = 7_204_011_697
 
-#: Views and functions of schema `analyst`, each in `sql/views/<name>.sql`; a later one may use earlier ones.
-VIEWS: tuple[str, ...] = ()
+#: Views and functions of schema `analyst`, by file `sql/views/<name>.sql`; a later one may use earlier ones.
+VIEWS = (
+    "velocity_class",
+    "current_velocities",
+    "series",
+    "velocities_as_of",
+    "nearest_point",
+    "alerts",
+    "zones",
+    "points_below_threshold",
+    "acquisitions",
+    "unfinished_work",
+    "freshness",
+    "operations",
+)
 
 #: Roles that may be given a login by a password; `analyst` is a member of the group sagwatch_analyst.
 LOGIN_ROLES = {
@@ -190,7 +203,7 @@ def _give_logins(connection: Connection, passwords: Mapping[str, str]) -> None:
     for name, password in passwords.items():
         role = LOGIN_ROLES[name]
         known = driver.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone() is not None
-        verifier = driver.pgconn.encrypt_password(password.encode(), role.encode(), "scram-sha-256").decode()
+        verifier = driver.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
         words = f"{'ALTER' if known else 'CREATE'} ROLE {{}} LOGIN PASSWORD {{}}"
         driver.execute(sql.SQL(words).format(sql.Identifier(role), sql.Literal(verifier)))
         if role == "analyst":

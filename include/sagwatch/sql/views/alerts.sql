@@ -1,0 +1,78 @@
+CREATE VIEW analyst.alerts AS
+SELECT
+    track.site,
+    track.name AS track,
+    zone.name AS zone,
+    alert.zone_id,
+    alert.id AS alert_id,
+    alert.rule,
+    alert.episode,
+    alert.state,
+    alert.state IN ('raised', 'clearing') AS open,
+    alert.level,
+    alert.raised_epoch AS since,
+    alert.last_epoch,
+    alert.cleared_epoch,
+    last_event.sentence,
+    last_event.type AS last_event,
+    last_event.decided_at,
+    last_message.subject AS last_message,
+    last_message.state AS last_message_state,
+    last_message.sent_at AS last_message_sent_at,
+    snapshot.velocity_median_mm_yr,
+    snapshot.velocity_p95_mm_yr,
+    snapshot.velocity_sd_mm_yr,
+    snapshot.window_days,
+    snapshot.area_m2,
+    snapshot.no_data_fraction,
+    st_x(st_pointonsurface(snapshot.geom)) AS longitude,
+    st_y(st_pointonsurface(snapshot.geom)) AS latitude,
+    snapshot.geom
+FROM sagwatch.alert
+JOIN sagwatch.track ON track.id = alert.track_id
+JOIN sagwatch.zone ON zone.id = alert.zone_id
+LEFT JOIN LATERAL (
+    SELECT event.sentence, event.type, event.decided_at FROM sagwatch.alert_event event
+    WHERE event.alert_id = alert.id ORDER BY event.epoch DESC, event.decided_at DESC, event.id LIMIT 1
+) AS last_event ON true
+LEFT JOIN LATERAL (
+    SELECT message.subject, message.state, message.sent_at FROM sagwatch.message
+    WHERE message.alert_id = alert.id ORDER BY message.id DESC LIMIT 1
+) AS last_message ON true
+LEFT JOIN LATERAL (
+    SELECT seen.* FROM sagwatch.zone_snapshot seen
+    WHERE seen.zone_id = alert.zone_id ORDER BY seen.epoch DESC LIMIT 1
+) AS snapshot ON true
+WHERE alert.raised_epoch IS NOT NULL;
+
+COMMENT ON VIEW analyst.alerts IS
+    'Every alert that was ever raised, with its zone as last seen; velocities are line of sight, mm/yr. Open ones: WHERE open.';
+COMMENT ON COLUMN analyst.alerts.since IS 'Acquisition that raised it.';
+COMMENT ON COLUMN analyst.alerts.level IS 'Step of the site''s ladder of velocities: 1 from -40 mm/yr, 2 from -100, 3 from -300, 4 from -600 by default.';
+COMMENT ON COLUMN analyst.alerts.velocity_p95_mm_yr IS 'Of the fastest twentieth of the zone''s pixels, mm/yr.';
+
+CREATE VIEW analyst.alert_history AS
+SELECT
+    track.site,
+    track.name AS track,
+    zone.name AS zone,
+    alert.zone_id,
+    event.alert_id,
+    event.id AS event_id,
+    event.epoch,
+    event.type,
+    event.from_state,
+    event.to_state,
+    event.from_level,
+    event.to_level,
+    event.sentence,
+    event.evidence,
+    revision.number AS revision_number,
+    event.decided_at
+FROM sagwatch.alert_event event
+JOIN sagwatch.alert ON alert.id = event.alert_id
+JOIN sagwatch.zone ON zone.id = alert.zone_id
+JOIN sagwatch.track ON track.id = event.track_id
+JOIN sagwatch.revision ON revision.id = event.revision_id;
+COMMENT ON VIEW analyst.alert_history IS
+    'Everything that was ever decided about alerts, with the evidence; rows are never changed. epoch: when the ground moved; decided_at: when we learned it.';

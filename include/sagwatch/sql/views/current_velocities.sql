@@ -1,0 +1,42 @@
+CREATE VIEW analyst.current_velocities AS
+SELECT
+    track.site,
+    track.name AS track,
+    point.id AS point_id,
+    st_x(point.geom) AS longitude,
+    st_y(point.geom) AS latitude,
+    held.velocity_mm_yr,
+    held.velocity_sd_mm_yr,
+    held.velocity_150d_mm_yr,
+    held.velocity_150d_sd_mm_yr,
+    held.velocity_365d_mm_yr,
+    held.velocity_365d_sd_mm_yr,
+    analyst.velocity_class(held.velocity_mm_yr) AS class,
+    held.displacement_mm,
+    held.temporal_coherence,
+    held.observations,
+    held.reliable,
+    held.why_not,
+    held.zone_id,
+    revision.epochs[1] AS first_epoch,
+    revision.epochs[cardinality(revision.epochs)] AS last_epoch,
+    revision.number AS revision_number,
+    point.geom
+FROM sagwatch.point
+JOIN sagwatch.point_velocity held ON held.point_id = point.id
+JOIN sagwatch.track ON track.id = point.track_id
+JOIN sagwatch.site ON site.name = track.site
+JOIN sagwatch.revision ON revision.id = track.head_revision_id
+WHERE site.archived_at IS NULL AND track.archived_at IS NULL;
+
+COMMENT ON VIEW analyst.current_velocities IS
+    'One row per published point of every watched track: line-of-sight velocities (negative is away from the satellite, never simply "vertical") of the newest published revision.';
+COMMENT ON COLUMN analyst.current_velocities.point_id IS 'Never changes: track, grid and pixel. A unique key for QGIS.';
+COMMENT ON COLUMN analyst.current_velocities.velocity_mm_yr IS 'Over the whole record, mm/yr; comes years late, so alerts are judged on the windows.';
+COMMENT ON COLUMN analyst.current_velocities.velocity_sd_mm_yr IS 'One standard deviation of it, corrected for correlation in time, mm/yr.';
+COMMENT ON COLUMN analyst.current_velocities.velocity_150d_mm_yr IS 'Over the last 150 days, mm/yr; NULL with too few acquisitions.';
+COMMENT ON COLUMN analyst.current_velocities.velocity_365d_mm_yr IS 'Over the last 365 days, mm/yr; NULL with too few acquisitions.';
+COMMENT ON COLUMN analyst.current_velocities.class IS 'Of the whole record: high, moderate, stable, uplift, unknown (see velocity_class).';
+COMMENT ON COLUMN analyst.current_velocities.displacement_mm IS 'Line-of-sight displacement at the last epoch since the first one, mm.';
+COMMENT ON COLUMN analyst.current_velocities.reliable IS 'False: temporal coherence too low; shown, but raises no alert.';
+COMMENT ON COLUMN analyst.current_velocities.why_not IS 'Why this point is in no alert; NULL inside an alert.';

@@ -1,0 +1,62 @@
+CREATE VIEW analyst.messages AS
+SELECT
+    message.id, message.site, message.kind, message.channel, message.recipient, message.subject, message.state,
+    message.attempts, message.error, message.created_at, message.sent_at, message.alert_id, message.event_id,
+    message.message_id, message.body_text
+FROM sagwatch.message;
+COMMENT ON VIEW analyst.messages IS 'What was told to whom, and what still waits.';
+
+CREATE VIEW analyst.credits AS
+SELECT
+    track.site,
+    date_trunc('month', job.requested_at AT TIME ZONE 'UTC')::date AS month,
+    count(*) AS orders,
+    sum(job.credits) AS credits_spent,
+    (site.config #>> '{credits,per_month}')::int AS budget_per_month
+FROM sagwatch.job
+JOIN sagwatch.pair ON pair.id = job.pair_id
+JOIN sagwatch.track ON track.id = pair.track_id
+JOIN sagwatch.site ON site.name = track.site
+WHERE job.requested_at IS NOT NULL
+GROUP BY track.site, month, site.config;
+COMMENT ON VIEW analyst.credits IS
+    'HyP3 credits that each site''s orders cost, by calendar month (UTC) of the order, beside the site''s budget of today. Failed jobs are paid too; an order that HyP3 refused costs nothing.';
+
+CREATE VIEW analyst.credit_readings AS
+SELECT read_at, remaining FROM sagwatch.credit_reading;
+COMMENT ON VIEW analyst.credit_readings IS 'What HyP3 said was left on the account; NULL: no limit.';
+
+CREATE VIEW analyst.quarantine AS
+SELECT
+    track.site, track.name AS track, pair.reference_date, pair.secondary_date, product.file_name, product.reason,
+    product.bytes, product.sha256, product.kept_at, product.fetched_at
+FROM sagwatch.product
+JOIN sagwatch.pair ON pair.id = product.pair_id
+JOIN sagwatch.track ON track.id = pair.track_id
+WHERE product.state = 'quarantined';
+COMMENT ON VIEW analyst.quarantine IS 'Products that must not touch a stack, why, and where they are kept (in the data folder).';
+
+CREATE VIEW analyst.interferograms AS
+SELECT
+    track.site, track.name AS track, pair.reference_date, pair.secondary_date,
+    pair.secondary_date - pair.reference_date AS baseline_days, interferogram.perpendicular_baseline_m,
+    interferogram.mean_coherence, interferogram.valid_fraction, interferogram.state, interferogram.reason,
+    interferogram.path, interferogram.made_at
+FROM sagwatch.interferogram
+JOIN sagwatch.pair ON pair.id = interferogram.pair_id
+JOIN sagwatch.track ON track.id = pair.track_id;
+COMMENT ON VIEW analyst.interferograms IS 'Every interferogram on the track''s grid; excluded and withdrawn ones with the reason.';
+
+CREATE VIEW analyst.revisions AS
+SELECT
+    track.site, track.name AS track, revision.number, revision.id AS revision_id, revision.state,
+    cardinality(revision.interferograms) AS interferograms, cardinality(revision.epochs) AS acquisitions,
+    revision.epochs[1] AS first_epoch, revision.epochs[cardinality(revision.epochs)] AS last_epoch,
+    revision.built_at, revision.published_at, revision.folder
+FROM sagwatch.revision
+JOIN sagwatch.track ON track.id = revision.track_id;
+COMMENT ON VIEW analyst.revisions IS 'Every solution of every track; folder is the MintPy folder, below the data folder.';
+
+CREATE VIEW analyst.pipeline_events AS
+SELECT at, site, track_id, severity, kind, text, details FROM sagwatch.operation_event;
+COMMENT ON VIEW analyst.pipeline_events IS 'News about the pipeline, never about the ground: faults, credits, changed site files.';
