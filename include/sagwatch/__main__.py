@@ -71,6 +71,12 @@ def status(wish: argparse.Namespace) -> None:
             print(f"  {key.replace('_', ' '):<24}{'-' if value is None else value}")
 
 
+def fingerprint(wish: argparse.Namespace) -> None:
+    from sagwatch.adapters.database.fingerprint import fingerprint
+
+    print(json.dumps(fingerprint(open_ledger(), wish.site), indent=1))
+
+
 def _status_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("site", nargs="?", help="one site; all that are not archived where it is left out")
     parser.add_argument("--json", action="store_true", help="for programs: an object (one site) or a list")
@@ -84,6 +90,12 @@ COMMANDS: tuple[Command, ...] = (
         migrate,
     ),
     Command("status", "what there is, in numbers", _status_arguments, status),
+    Command(
+        "fingerprint",
+        "the end state of a site as JSON; equal for runs over the same ground, however often they were killed",
+        lambda parser: parser.add_argument("site"),
+        fingerprint,
+    ),
 )
 
 
