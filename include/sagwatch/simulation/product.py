@@ -1,4 +1,4 @@
-"""HyP3's product zips over the simulated ground: names, members, parameter file, rasters.
+"""HyP3's product zips over the simulated ground: members and rasters.
 
 The pixels depend on the scenario's seed, the pair, the looks and the processor only; the four hexadecimal digits at the
 end of the name come from the job, as in HyP3 every rerun of a pair has another name.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,54 +21,13 @@ from rasterio.io import MemoryFile
 from sagwatch.domain.grid import Grid
 
 from .granule import Granule
-from .ground import Interferogram, area, generator, height_m, interferogram
+from .ground import PHASE_PER_METRE, Interferogram, area, generator, height_m, interferogram
 from .orbit import slant_range_m
+from .product_text import Looks, Pair, parameter_file, product_name, readme
 from .scenario import Scenario, Track
 from .world import Made, Order
 
 MOST_EXTRA_PIXELS = 3
-SPACECRAFT_HEIGHT_M = 693_000.0
-EARTH_RADIUS_M = 6_337_286.638938101
-
-
-@dataclass(frozen=True)
-class Looks:
-    """HyP3 writes range looks x azimuth looks."""
-
-    range: int
-    azimuth: int
-
-    @classmethod
-    def parse(cls, text: str) -> Looks:
-        in_range, in_azimuth = text.split("x")
-        return cls(int(in_range), int(in_azimuth))
-
-    @property
-    def pixel_m(self) -> int:
-        return max(self.range, 5 * self.azimuth) * 4
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """Everything a product says about itself."""
-
-    scenario: Scenario
-    track: Track
-    order: Order
-    looks: Looks
-    references: Sequence[Granule]
-    secondaries: Sequence[Granule]
-
-    @property
-    def reference(self) -> Granule:
-        return min(self.references, key=lambda g: g.acquired)
-
-    @property
-    def secondary(self) -> Granule:
-        return max(self.secondaries, key=lambda g: g.acquired)
-
-    def option(self, name: str) -> bool:
-        return bool(self.order.parameters.get(name, False))
 
 
 def make_product(
@@ -81,7 +39,7 @@ def make_product(
 ) -> Made:
     """Write the zip of an order into a folder, all or nothing."""
     track = scenario.track(references[0].path)
-    pair = _Pair(scenario, track, order, Looks.parse(order.looks), references, secondaries)
+    pair = Pair(scenario, track, order, Looks.parse(order.looks), references, secondaries)
     name = product_name(pair)
     file = folder / f"{name}.zip"
     if not file.exists():
@@ -105,56 +63,10 @@ def write_zip(file: Path, top: str, members: Iterator[tuple[str, bytes]], stamp:
     aside.replace(file)
 
 
-# --- names -----------------------------------------------------------------------------------------------------------
-
-
-def product_name(pair: _Pair) -> str:
-    """The name HyP3 gives a product of this order."""
-    return _NAMES[pair.order.job_type](pair, pair.order.job_id.replace("-", "")[:4].upper())
-
-
-def _multi_burst_name(pair: _Pair, suffix: str) -> str:
-    parts = []
-    for swath in (1, 2, 3):
-        numbers = sorted(
-            int(g.burst_id[4:10]) for g in pair.references if g.burst_id and g.burst_id[-1] == str(swath)
-        )
-        lowest = numbers[0] if numbers else 0
-        parts.append(f"{lowest:06d}s{swath}n{len(numbers):02d}")
-    return (
-        f"S1_{pair.track.path:03d}_{'-'.join(parts)}_IW_{pair.reference.acquired:%Y%m%d}_"
-        f"{pair.secondary.acquired:%Y%m%d}_{pair.reference.polarization}_INT{pair.looks.pixel_m}_{suffix}"
-    )
-
-
-def _single_burst_name(pair: _Pair, suffix: str) -> str:
-    assert pair.reference.burst_id is not None
-    return (
-        f"S1_{pair.reference.burst_id[4:]}_{pair.reference.acquired:%Y%m%d}_{pair.secondary.acquired:%Y%m%d}_"
-        f"{pair.reference.polarization}_INT{pair.looks.pixel_m}_{suffix}"
-    )
-
-
-def _gamma_name(pair: _Pair, suffix: str) -> str:
-    days = abs((pair.secondary.acquired.date() - pair.reference.acquired.date()).days)
-    masked = "w" if pair.option("apply_water_mask") else "u"
-    return (
-        f"S1{pair.reference.platform[2]}{pair.secondary.platform[2]}_{pair.reference.acquired:%Y%m%dT%H%M%S}_"
-        f"{pair.secondary.acquired:%Y%m%dT%H%M%S}_VVP{days:03d}_INT{pair.looks.pixel_m}_G_{masked}eF_{suffix}"
-    )
-
-
-_NAMES: dict[str, Callable[[_Pair, str], str]] = {
-    "INSAR_ISCE_MULTI_BURST": _multi_burst_name,
-    "INSAR_ISCE_BURST": _single_burst_name,
-    "INSAR_GAMMA": _gamma_name,
-}
-
-
 # --- members ---------------------------------------------------------------------------------------------------------
 
 
-def _members(pair: _Pair, name: str) -> Iterator[tuple[str, bytes]]:
+def _members(pair: Pair, name: str) -> Iterator[tuple[str, bytes]]:
     full, window = _grids(pair)
     nominal_looks = pair.looks.range * pair.looks.azimuth
     first, second = pair.reference.acquired.date(), pair.secondary.acquired.date()
@@ -165,10 +77,10 @@ def _members(pair: _Pair, name: str) -> Iterator[tuple[str, bytes]]:
     yield f"{name}_unw_phase.png", _browse(made.unwrapped_rad[cut])
     yield f"{name}.txt", parameter_file(pair).encode()
     dot = "." if pair.order.job_type == "INSAR_GAMMA" else "_"
-    yield f"{name}{dot}README.md.txt", _readme(pair, name).encode()
+    yield f"{name}{dot}README.md.txt", readme(pair, name).encode()
 
 
-def _grids(pair: _Pair) -> tuple[Grid, Grid]:
+def _grids(pair: Pair) -> tuple[Grid, Grid]:
     """The lattice on which every pair of these looks is made, and the part of it that this product covers.
 
     Extents of real products of one track differ by some pixels; the area itself is always covered.
@@ -198,7 +110,7 @@ def _cut(full: Grid, window: Grid) -> tuple[slice, slice]:
     return slice(row, row + window.rows), slice(column, column + window.columns)
 
 
-def _layers(pair: _Pair, made: Interferogram, grid: Grid) -> dict[str, NDArray[Any]]:
+def _layers(pair: Pair, made: Interferogram, grid: Grid) -> dict[str, NDArray[Any]]:
     theta, phi = look_vectors(pair.track, grid)
     unwrapped = made.unwrapped_rad
     if pair.option("apply_water_mask"):
@@ -228,7 +140,7 @@ def _layers(pair: _Pair, made: Interferogram, grid: Grid) -> dict[str, NDArray[A
     if pair.option("include_wrapped_phase"):
         layers["wrapped_phase"] = made.wrapped_rad
     if pair.option("include_displacement_maps") or pair.option("include_los_displacement"):
-        layers["los_disp"] = (unwrapped * np.float32(-0.0554657 / (4 * np.pi))).astype(np.float32)
+        layers["los_disp"] = (unwrapped * np.float32(1.0 / PHASE_PER_METRE)).astype(np.float32)
     return layers
 
 
@@ -251,7 +163,7 @@ def look_vectors(track: Track, grid: Grid) -> tuple[NDArray[np.float32], NDArray
     return theta.astype(np.float32), phi.astype(np.float32)
 
 
-def _amplitude(pair: _Pair, made: Interferogram) -> NDArray[np.float32]:
+def _amplitude(pair: Pair, made: Interferogram) -> NDArray[np.float32]:
     rng = generator(pair.scenario.seed, "amplitude", pair.track.path, pair.secondary.acquired.date())
     speckle = rng.gamma(20.0, 1 / 20.0, made.coherence.shape)
     return (np.where(made.land, 0.35, 0.05) * speckle + 0.01).astype(np.float32)
@@ -287,101 +199,3 @@ def _browse(phase: NDArray[np.float32]) -> bytes:
         with memory.open(driver="PNG", width=width, height=height, count=3, dtype="uint8") as picture:
             picture.write(np.stack(bands).astype(np.uint8))
         return bytes(memory.read())
-
-
-# --- text ------------------------------------------------------------------------------------------------------------
-
-
-def parameter_file(pair: _Pair) -> str:
-    """The parameter file, key for key and in HyP3's order; readers split it at the first colon of each line."""
-    lines = _common_parameters(pair)
-    if pair.order.job_type == "INSAR_GAMMA":
-        lines |= _gamma_parameters(pair)
-    elif pair.order.job_type == "INSAR_ISCE_BURST":
-        lines |= _radar_parameters(pair)
-    return "\n".join(f"{key}: {value}" for key, value in lines.items()) + "\n"
-
-
-def _common_parameters(pair: _Pair) -> dict[str, str]:
-    start = pair.reference.acquired
-    seconds = start.hour * 3600 + start.minute * 60 + start.second + 0.201944
-    centre_m = slant_range_m(pair.track.incidence_deg)
-    baseline = pair.secondary.baseline_m - pair.reference.baseline_m
-    gamma = pair.order.job_type == "INSAR_GAMMA"
-    lines = {
-        "Reference Granule": ", ".join(g.name for g in pair.references),
-        "Secondary Granule": ", ".join(g.name for g in pair.secondaries),
-        "Reference Pass Direction": pair.track.direction,
-        "Reference Orbit Number": str(pair.reference.orbit),
-        "Secondary Pass Direction": pair.track.direction,
-        "Secondary Orbit Number": str(pair.secondary.orbit),
-        "Baseline": f"{baseline:.4f}" if gamma else repr(round(baseline, 10)),
-        "UTC time": f"{seconds:.6f}",
-        "Heading": repr(pair.track.heading_deg),
-        "Spacecraft height": "705239.4" if gamma else repr(SPACECRAFT_HEIGHT_M),
-        "Earth radius at nadir": "6370012.38" if gamma else repr(EARTH_RADIUS_M),
-        "Slant range near": repr(centre_m - 28_533.5),
-        "Slant range center": repr(centre_m),
-        "Slant range far": repr(centre_m + 28_533.5),
-        "Range looks": str(pair.looks.range),
-        "Azimuth looks": str(pair.looks.azimuth),
-    }
-    if gamma:
-        return lines
-    return lines | {
-        "INSAR phase filter": "yes",
-        "Phase filter parameter": "0.5",
-        "Range bandpass filter": "no",
-        "Azimuth bandpass filter": "no",
-        "DEM source": "GLO_30",
-        "DEM resolution (m)": "30",
-        "Unwrapping type": "snaphu_mcf",
-        "Speckle filter": "yes",
-        "Water mask": "yes" if pair.option("apply_water_mask") else "no",
-    }
-
-
-def _gamma_parameters(pair: _Pair) -> dict[str, str]:
-    strength = float(pair.order.parameters.get("phase_filter_parameter", 0.6))
-    return {
-        "INSAR phase filter": "adf" if strength else "none",
-        "Phase filter parameter": str(strength),
-        "Resolution of output (m)": str(pair.looks.pixel_m),
-        "Range bandpass filter": "no",
-        "Azimuth bandpass filter": "no",
-        "DEM source": "GLO-30",
-        "DEM resolution (m)": str(2 * pair.looks.pixel_m),
-        "Unwrapping type": "mcf",
-        "Phase at reference point": "0.0",
-        "Azimuth line of the reference point in SAR space": "0.0",
-        "Range pixel of the reference point in SAR space": "0.0",
-        "Y coordinate of the reference point in the map projection": "0.0",
-        "X coordinate of the reference point in the map projection": "0.0",
-        "Latitude of the reference point (WGS84)": "0.0",
-        "Longitude of the reference point (WGS84)": "0.0",
-        "Unwrapping threshold": "none",
-        "Speckle filter": "no",
-    }
-
-
-def _radar_parameters(pair: _Pair) -> dict[str, str]:
-    lines, samples = 1504 // pair.looks.azimuth, 25380 // pair.looks.range
-    return {
-        "Radar n lines": str(lines),
-        "Radar n samples": str(samples),
-        "Radar first valid line": "7",
-        "Radar n valid lines": str(lines - 13),
-        "Radar first valid sample": "23",
-        "Radar n valid samples": str(samples - 51),
-        "Multilook azimuth time interval": repr(0.0020555563 * pair.looks.azimuth),
-        "Multilook range pixel size": repr(2.329562114715323 * pair.looks.range),
-        "Radar sensing stop": pair.reference.ends.replace(tzinfo=None).isoformat(),
-    }
-
-
-def _readme(pair: _Pair, name: str) -> str:
-    return (
-        f"{name}\n\n"
-        "This product was made by Sagwatch's simulated cloud. Its layout follows ASF HyP3; its ground, atmosphere and\n"
-        f"noise are invented (scenario {pair.scenario.name}, seed {pair.scenario.seed}). Not a measurement.\n"
-    )
