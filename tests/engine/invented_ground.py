@@ -51,7 +51,9 @@ def invent_dates(n_epochs: int, first: date = date(2023, 10, 31)) -> tuple[date,
     return tuple(first + timedelta(days=int(sum(steps[:i]))) for i in range(n_epochs))
 
 
-def trough_m(shape: tuple[int, int], dates: tuple[date, ...], rate_m_yr: float = -0.15) -> NDArray[np.float64]:
+def trough_m(
+    shape: tuple[int, int], dates: tuple[date, ...], rate_m_yr: float = -0.15
+) -> NDArray[np.float64]:
     """LOS displacement of a round trough that sinks steadily, shape (n_epochs, rows, columns), metres."""
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     bowl = np.exp(-((rows - shape[0] * 0.6) ** 2 + (columns - shape[1] * 0.6) ** 2) / (2 * 6.0**2))
@@ -93,7 +95,9 @@ def invent_stack(
             hole[:, :2] = True
             hole[reference] = False
             phase[hole] = 0.0
-            layers = Layers.from_product(phase.astype(np.float32), coherence.astype(np.float32), (~hole).astype(np.int16))
+            layers = Layers.from_product(
+                phase.astype(np.float32), coherence.astype(np.float32), (~hole).astype(np.int16)
+            )
             identity = f"pair{a:02d}x{b:02d}"
             baseline = float(rng.normal(0, 60))
             name = f"S1_021697_IW3_{dates[a]:%Y%m%d}_{dates[b]:%Y%m%d}_VV_INT80_{len(members):04X}"

@@ -71,7 +71,14 @@ def test_a_known_motion_comes_back_with_the_sign_of_the_satellite():
 
 @pytest.mark.parametrize(
     ("neighbours", "weight"),
-    [(1, Weight.VARIANCE), (2, Weight.FISHER), (3, Weight.VARIANCE), (4, Weight.COHERENCE), (3, Weight.NONE), (24, Weight.VARIANCE)],
+    [
+        (1, Weight.VARIANCE),
+        (2, Weight.FISHER),
+        (3, Weight.VARIANCE),
+        (4, Weight.COHERENCE),
+        (3, Weight.NONE),
+        (24, Weight.VARIANCE),
+    ],
 )
 def test_torn_and_whole_pixels_equal_a_float64_decomposition(neighbours, weight):
     observations = adversarial(make_network(irregular_days(25), neighbours), 300)
@@ -84,7 +91,9 @@ def test_torn_and_whole_pixels_equal_a_float64_decomposition(neighbours, weight)
         series_m, agreement, n = dense_answer(observations, weight, pixel)
         assert solution.n_observations[pixel] == n
         if n:
-            np.testing.assert_allclose(solution.los_m[:, pixel], series_m, rtol=0, atol=1e-9, err_msg=str(pixel))
+            np.testing.assert_allclose(
+                solution.los_m[:, pixel], series_m, rtol=0, atol=1e-9, err_msg=str(pixel)
+            )
             assert solution.temporal_coherence[pixel] == pytest.approx(agreement, abs=1e-6)
 
 

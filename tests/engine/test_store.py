@@ -2,12 +2,11 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import h5py
@@ -39,7 +38,9 @@ def small(tmp_path):
 
 def build(invented, number=1, **changes):
     settings = replace(SETTINGS, **changes)
-    return invented.store.build_revision(number, invented.members, settings, ReferencePoint(*invented.reference))
+    return invented.store.build_revision(
+        number, invented.members, settings, ReferencePoint(*invented.reference)
+    )
 
 
 def damage(path: Path) -> None:
@@ -121,7 +122,9 @@ def test_a_revision_gives_the_invented_trough_back(built):
     assert np.all(np.isnan(revision.layers.lines["365d"].velocity_m_yr)) == (years < 0.5)
     assert revision.epochs == invented.dates
     np.testing.assert_array_equal(revision.series_m(36, 30), revision.los_m()[:, 36, 30])
-    np.testing.assert_array_equal(read_series(built.revision, 36, 30), revision.los_m(slice(36, 37))[:, 0, 30])
+    np.testing.assert_array_equal(
+        read_series(built.revision, 36, 30), revision.los_m(slice(36, 37))[:, 0, 30]
+    )
 
 
 def test_what_is_not_observed_is_nan_and_not_stable(built):
@@ -229,7 +232,9 @@ def test_a_missing_interferogram_raises_and_would_at_worst_read_as_nan(small):
         build(small, number=2)
 
 
-@pytest.mark.parametrize("name", ["timeseries.h5", "velocity.h5", "inputs/geometryGeo.h5", "inputs/ifgramStack.h5"])
+@pytest.mark.parametrize(
+    "name", ["timeseries.h5", "velocity.h5", "inputs/geometryGeo.h5", "inputs/ifgramStack.h5"]
+)
 def test_damage_to_any_file_is_found(small, name):
     revision = build(small)
     damage(revision / name)
@@ -298,8 +303,10 @@ def test_a_reference_pixel_without_data_is_refused_by_pair(small):
 def test_a_baseline_that_hyp3_could_not_tell_is_filled_in_from_the_others(small):
     dates = small.dates
     height_m = np.array([0.0, 30.0, -12.0, 55.0, 8.0, -40.0])
-    known = {day: height for day, height in zip(dates, height_m, strict=True)}
-    exact = [replace(m, perpendicular_baseline_m=known[m.secondary] - known[m.reference]) for m in small.members]
+    known = dict(zip(dates, height_m, strict=True))
+    exact = [
+        replace(m, perpendicular_baseline_m=known[m.secondary] - known[m.reference]) for m in small.members
+    ]
     holed = [replace(exact[0], perpendicular_baseline_m=float("nan")), *exact[1:]]
 
     pairs_m, epochs_m = small.store.stack(holed).perpendicular_baselines_m()
@@ -369,12 +376,19 @@ def test_a_kill_leaves_no_half_revision_and_the_next_build_clears_up(tmp_path, s
 
 
 def test_an_error_leaves_neither_folder_nor_file(tmp_path):
-    with pytest.raises(ZeroDivisionError), folder_aside(tmp_path / "a") as aside:
-        (aside / "half").write_text("x")
-        raise ZeroDivisionError
-    with pytest.raises(ZeroDivisionError), file_aside(tmp_path / "b") as aside:
-        aside.write_text("x")
-        raise ZeroDivisionError
+    def fail_in_folder():
+        with folder_aside(tmp_path / "a") as aside:
+            (aside / "half").write_text("x")
+            raise ZeroDivisionError
+
+    def fail_in_file():
+        with file_aside(tmp_path / "b") as aside:
+            aside.write_text("x")
+            raise ZeroDivisionError
+
+    for fail in (fail_in_folder, fail_in_file):
+        with pytest.raises(ZeroDivisionError):
+            fail()
 
     assert list(tmp_path.iterdir()) == []
 
@@ -398,12 +412,9 @@ def test_a_file_that_is_replaced_is_never_half_there(tmp_path):
             if target.exists():
                 assert target.read_text() == "first"
         assert target.read_text() == text
-    shutil.rmtree(tmp_path)
 
 
 def test_a_stored_interferogram_knows_its_name():
-    from datetime import date
-
     member = StoredInterferogram(date(2024, 1, 11), date(2024, 1, 23), "abc", "0" * 64, 12.0)
 
     assert member.name == "20240111_20240123"

@@ -107,7 +107,9 @@ def test_many_pixels_are_cut_into_pieces_without_a_seam(monkeypatch):
     whole = fit_line(np.arange(12.0), series)
     monkeypatch.setattr("sagwatch.engine.velocity.PIXELS_AT_ONCE", 7)
 
-    np.testing.assert_allclose(fit_line(np.arange(12.0), series).velocity_m_yr, whole.velocity_m_yr, rtol=1e-6)
+    np.testing.assert_allclose(
+        fit_line(np.arange(12.0), series).velocity_m_yr, whole.velocity_m_yr, rtol=1e-6
+    )
 
 
 def test_bad_windows_and_shapes_are_refused():

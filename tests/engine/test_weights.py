@@ -36,7 +36,9 @@ def test_no_weight_treats_all_alike():
     np.testing.assert_array_equal(weigh(_coherences(), Weight.NONE, 41), 1.0)
 
 
-@pytest.mark.parametrize(("range_looks", "azimuth_looks", "expected"), [(20, 4, 41), (10, 2, 10), (5, 1, 3), (1, 1, 1)])
+@pytest.mark.parametrize(
+    ("range_looks", "azimuth_looks", "expected"), [(20, 4, 41), (10, 2, 10), (5, 1, 3), (1, 1, 1)]
+)
 def test_independent_looks_are_mintpys(range_looks, azimuth_looks, expected):
     assert independent_looks(range_looks, azimuth_looks) == expected
 

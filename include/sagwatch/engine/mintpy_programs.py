@@ -87,8 +87,9 @@ def run_program(
     MintPyError
         It failed, or took longer than ``seconds``.
     """
+    name = name.removesuffix(".py")
     with tempfile.TemporaryDirectory(prefix="sagwatch-mintpy-") as home:
-        command = [sys.executable, "-m", f"mintpy.cli.{name.removesuffix('.py')}", *arguments]
+        command = [sys.executable, "-m", f"mintpy.cli.{name}", *arguments]
         try:
             done = subprocess.run(
                 command,
