@@ -86,6 +86,7 @@ def _write_virtual_stack(path: Path, stack: Stack, attributes: Mapping[str, str]
     with h5py.File(path, "w", libver="latest") as file:
         for name, kind, fill in layers:
             layout = h5py.VirtualLayout((len(stack.members), *stack.shape), dtype=kind)
+            layout.dcpl.set_obj_track_times(False)  # equal inputs make equal files, whatever the clock says
             for i, member in enumerate(stack.members):
                 # Relative to the stack's own folder, so that the track's folder can be moved as a whole.
                 source = f"../../../{stack.folder.name}/{member.id}.h5"
