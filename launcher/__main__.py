@@ -14,12 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+from urllib.parse import unquote, urlsplit
 
 from launcher import install, process, services
 from launcher.cluster import find_binaries, remove_abandoned
+from launcher.instance import Instance, Wish, given_database
 from launcher.layout import ROOT, LauncherError, Layout, instances
 from launcher.rehearsal import Rehearsal, site_status, summary
-from launcher.services import Instance, Wish
 from launcher.web_client import WebError
 
 Command = Callable[[argparse.Namespace], int]
@@ -35,14 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
         wish = Wish.remembered(layout, arguments.executor, arguments.products)
         _check_products(layout, wish)
         _say(began, "checking the machine")
-        install.check_machine(ROOT)
-        own_database = services.given_database() is None
+        install.check_machine(ROOT, memory_too=not services.is_running(layout))
+        own_database = given_database() is None
         install.ensure_system_packages(database=own_database, redis=wish.executor == "celery")
         install.ensure_environment(ROOT)
         instance = services.prepare(layout, wish)
         try:
             _say(began, f"starting PostGIS, the simulated cloud and Airflow ({wish.executor} executor)")
-            instance.start()
+            services.start(instance)
             _say(began, f"Airflow is up: {instance.airflow_url} (admin / {instance.secrets['admin']})")
             if not arguments.no_rehearsal:
                 Rehearsal(instance, began).run(arguments.more)
@@ -84,29 +86,27 @@ def _alone(layout: Layout) -> Iterator[None]:
     """One `make run` per instance at a time; the lock falls with its process, however that ends."""
     layout.make_folders()
     with (layout.home / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _takes(lock):
             raise LauncherError(
                 f"`make run` for {layout.site} is already at work in another terminal: use that one, or "
                 "`make stop` first"
-            ) from None
+            )
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        os.set_inheritable(lock.fileno(), False)
         yield
 
 
-def _stay(instance: Instance) -> None:
-    """Stay in the foreground; what dies by itself is started again, and said."""
+def _stay(instance: Instance, most_revivals: int = 20) -> None:
+    """Stay in the foreground; what dies by itself is started again, and said, but not for ever."""
     print("It stays up until you press Ctrl-C or say `make stop`.", flush=True)
-    while True:
-        for service in instance.services():
-            if process.running_pid(service.name, instance.layout.run) is None:
-                print(f"{service.name} ended by itself and is started again", flush=True)
-                instance.start_service(service)
+    revived: list[str] = []
+    while len(revived) < most_revivals:
+        for name in services.revive(instance):
+            print(f"{name} ended by itself and is started again", flush=True)
+            revived.append(name)
         time.sleep(3)
+    raise LauncherError(f"{revived[-1]} does not stay up; look into {instance.layout.log}")
 
 
 def stop(_: argparse.Namespace) -> int:
@@ -125,15 +125,20 @@ def _end_foreground(layout: Layout, patience_seconds: float = 60) -> None:
     if not path.exists():
         return
     with path.open() as lock:
+        if _takes(lock):
+            return
+        process.send(int(lock.read()), signal.SIGTERM)
         deadline = time.monotonic() + patience_seconds
-        while time.monotonic() < deadline:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if (pid := lock.read()).isdecimal():
-                    process.send(int(pid), signal.SIGTERM)
-                time.sleep(0.2)
+        while not _takes(lock) and time.monotonic() < deadline:
+            time.sleep(0.2)
+
+
+def _takes(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def clean(arguments: argparse.Namespace) -> int:
@@ -179,7 +184,9 @@ def psql(arguments: argparse.Namespace) -> int:
         raise LauncherError("there is no psql here: apt-get install postgresql-client")
     words = ["-c", arguments.sql] if arguments.sql else []
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to psql
-    return subprocess.run([program, url, *words]).returncode
+    password = urlsplit(url).password or ""
+    environment = os.environ | {"PGPASSWORD": unquote(password)}  # command lines can be read by everybody
+    return subprocess.run([program, url.replace(f":{password}@", "@"), *words], env=environment).returncode
 
 
 def lock(arguments: argparse.Namespace) -> int:
@@ -247,6 +254,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _on_sigterm(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
     raise KeyboardInterrupt
 
 

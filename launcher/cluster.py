@@ -134,7 +134,7 @@ class Cluster:
 
     def start(self) -> None:
         """Start the server, also after it or its parent was killed; it recovers by itself."""
-        if self.is_running():
+        if self._answers():
             return
         self._end_orphans()
         # Nobody works in the data folder now. The killed server's id may live on, as another program's or as
@@ -156,6 +156,16 @@ class Cluster:
 
     def is_running(self) -> bool:
         return self.postmaster() is not None
+
+    def _answers(self, patience_seconds: float = 60) -> bool:
+        """Whether the server takes connections; one that is on its way up or down is waited for."""
+        deadline = time.monotonic() + patience_seconds
+        while self.is_running() and time.monotonic() < deadline:
+            words = ["-q", "-h", "127.0.0.1", "-p", str(self.port)]
+            if subprocess.run([self.binaries["pg_isready"], *words]).returncode == 0:
+                return True
+            time.sleep(0.1)
+        return False
 
     def postmaster(self) -> int | None:
         """The server's process id; its pid file alone proves nothing, so its working directory must agree."""

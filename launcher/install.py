@@ -22,7 +22,7 @@ COMFORTABLE_MEMORY_GB = 6.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-def check_machine(root: Path) -> None:
+def check_machine(root: Path, *, memory_too: bool = True) -> None:
     """Refuse within a second what could only fail later, each with what to do about it."""
     if sys.platform != "linux":
         raise LauncherError("this runs on Linux: use a Debian 12 machine, or the docker-compose.yaml")
@@ -38,7 +38,11 @@ def check_machine(root: Path) -> None:
         raise LauncherError(
             f"only {free_gb:.1f} GB of disk are free at {root}: make room, {LEAST_DISK_GB:g} GB are needed"
         )
-    memory_gb = available_memory_gb()
+    if memory_too:
+        _check_memory(available_memory_gb())
+
+
+def _check_memory(memory_gb: float) -> None:
     if memory_gb < LEAST_MEMORY_GB:
         raise LauncherError(
             f"only {memory_gb:.1f} GB of memory are free: close other programs, "

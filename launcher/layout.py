@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,39 +135,44 @@ def any_free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def choose_ports(layout: Layout, names: Iterable[str] = tuple(FIRST_PORTS)) -> dict[str, int]:
+def ordered_ports() -> dict[str, int]:
+    """The ports that the user fixed: `SAGWATCH_AIRFLOW_PORT=9000`, and so on for every name."""
+    ordered = {name: os.environ.get(f"SAGWATCH_{name.upper()}_PORT") for name in FIRST_PORTS}
+    for name, port in ordered.items():
+        if port is not None and not (port.isdecimal() and 1023 < int(port) < 65536):
+            raise LauncherError(
+                f"SAGWATCH_{name.upper()}_PORT={port} is no port: give a number from 1024 to 65535"
+            )
+    return {name: int(port) for name, port in ordered.items() if port is not None}
+
+
+def choose_ports(layout: Layout) -> dict[str, int]:
     """A port for everything that listens: the one ordered, else last time's, else the next free one.
 
-    `SAGWATCH_AIRFLOW_PORT=9000` (and so on for every name) orders a port; if that one is taken, it is an
-    error and not a reason to move, because somebody may have written the address down.
+    If an ordered port is taken, it is an error and not a reason to move: somebody may have written the
+    address down.
     """
     path = layout.home / "ports.json"
     last: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
-    ports: dict[str, int] = {}
-    for name in names:
-        variable = f"SAGWATCH_{name.upper()}_PORT"
-        ordered = os.environ.get(variable)
-        if ordered is not None:
-            ports[name] = _ordered_port(variable, ordered)
-            continue
-        candidates = [last[name]] if name in last else []
-        candidates += range(FIRST_PORTS[name], FIRST_PORTS[name] + 90)
-        free = (port for port in candidates if port not in ports.values() and port_is_free(port))
-        try:
-            ports[name] = next(free)
-        except StopIteration:
+    ports = ordered_ports()
+    for name, port in ports.items():
+        if not port_is_free(port):
             raise LauncherError(
-                f"no free port for {name} from {FIRST_PORTS[name]} on: set {variable} to one that is free"
-            ) from None
+                f"port {port} (SAGWATCH_{name.upper()}_PORT) is taken: stop what listens there, or set "
+                "another, or none"
+            )
+    for name, first in FIRST_PORTS.items():
+        if name not in ports:
+            candidates = [*([last[name]] if name in last else []), *range(first, first + 90)]
+            ports[name] = _first_free(name, [port for port in candidates if port not in ports.values()])
     write_json(path, ports)
     return ports
 
 
-def _ordered_port(variable: str, ordered: str) -> int:
-    if not ordered.isdecimal() or not 0 < int(ordered) < 65536:
-        raise LauncherError(f"{variable}={ordered} is no port: give a number from 1024 to 65535")
-    if not port_is_free(int(ordered)):
-        raise LauncherError(
-            f"port {ordered} ({variable}) is taken: stop what listens there, or set {variable} to another"
-        )
-    return int(ordered)
+def _first_free(name: str, candidates: list[int]) -> int:
+    for port in candidates:
+        if port_is_free(port):
+            return port
+    raise LauncherError(
+        f"no free port for {name} from {FIRST_PORTS[name]} on: set SAGWATCH_{name.upper()}_PORT to one that is"
+    )

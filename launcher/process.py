@@ -19,6 +19,7 @@ from pathlib import Path
 from launcher.layout import LauncherError, write_json
 
 MARK = "SAGWATCH_INSTANCE"
+LARGEST_LOG_BYTES = 20_000_000  # then it is put aside at the next start
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,10 @@ def start(service: Service, environment: Mapping[str, str], run: Path, log: Path
     """Start a service in a session of its own, unless it is running already."""
     if running_pid(service.name, run) is not None:
         return
-    with (log / f"{service.name}.log").open("ab") as stream:
+    path = log / f"{service.name}.log"
+    if path.exists() and path.stat().st_size > LARGEST_LOG_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    with path.open("ab") as stream:
         process = subprocess.Popen(
             list(service.command),
             env={**environment, **service.extra},

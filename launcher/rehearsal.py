@@ -16,8 +16,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from launcher import process
+from launcher.instance import Instance
 from launcher.layout import LauncherError, write_json
-from launcher.services import Instance
 from launcher.web_client import WebError, call, get_json
 
 FIRST_FILL = 20
@@ -48,9 +48,12 @@ def plan(timeline: Sequence[dict[str, str]], start: str, more: int = 0) -> list[
     more
         Live acquisitions beyond the usual number.
     """
-    seen = sorted(
-        (datetime.fromisoformat(one["visible"]), one["date"]) for one in timeline if one["date"] >= start
-    )
+    first_seen: dict[str, datetime] = {}  # a date shows again when it is reprocessed
+    for one in timeline:
+        visible = datetime.fromisoformat(one["visible"])
+        if one["date"] >= start:
+            first_seen[one["date"]] = min(visible, first_seen.get(one["date"], visible))
+    seen = sorted((visible, date) for date, visible in first_seen.items())
     if not seen:
         raise LauncherError(
             f"the simulated cloud shows no acquisition from {start} on: check the site's start"

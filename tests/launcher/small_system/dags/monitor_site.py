@@ -1,4 +1,4 @@
-"""Short, long, deferred, short: every state in which a kill can find a run."""
+"""Short, then one long and one deferred task, then short: the states in which a kill can find a run."""
 
 import os
 import time
@@ -43,7 +43,7 @@ def monitor():
     def publish():
         note("publish")
 
-    detect() >> work() >> Wait(task_id="wait") >> publish()
+    detect() >> [work(), Wait(task_id="wait")] >> publish()
 
 
 monitor()
