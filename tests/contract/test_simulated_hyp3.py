@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 import requests
-from hyp3_sdk import HyP3, Job
+from hyp3_sdk import Batch, HyP3, Job
 from hyp3_sdk.exceptions import HyP3Error, ServerError, ServiceUnavailableError
 
 from sagwatch.simulation.running import RunningCloud, start
@@ -34,11 +35,21 @@ def granules(scenario_file: Path) -> dict[str, list[str]]:
     return kinds
 
 
-@pytest.fixture
-def cloud(tmp_path: Path, scenario_file: Path) -> Iterator[RunningCloud]:
-    with start(tmp_path, scenario=str(scenario_file)) as running:
+@pytest.fixture(scope="module")
+def shared_cloud(tmp_path_factory: pytest.TempPathFactory, scenario_file: Path) -> Iterator[RunningCloud]:
+    """One server for all tests of this file that do not need a folder of their own."""
+    with start(tmp_path_factory.mktemp("cloud"), scenario=str(scenario_file)) as running:
         running.advance_to("2024-06-10T01:02:03Z")
         yield running
+
+
+@pytest.fixture
+def cloud(shared_cloud: RunningCloud) -> Iterator[RunningCloud]:
+    """The tenth of a month that no other test has seen: full credits, and no job since its beginning."""
+    month = shared_cloud.clock().replace(day=1) + timedelta(days=32)
+    shared_cloud.advance_to(month.replace(day=10))
+    yield shared_cloud
+    shared_cloud.faults()
 
 
 @pytest.fixture
@@ -46,12 +57,8 @@ def hyp3(cloud: RunningCloud) -> HyP3:
     return HyP3(api_url=cloud.url, token="anything")
 
 
-@pytest.fixture(scope="module")
-def shared_cloud(tmp_path_factory: pytest.TempPathFactory, scenario_file: Path) -> Iterator[RunningCloud]:
-    """For tests that order nothing."""
-    with start(tmp_path_factory.mktemp("cloud"), scenario=str(scenario_file)) as running:
-        running.advance_to("2024-06-10T01:02:03Z")
-        yield running
+def jobs_of_this_test(hyp3: HyP3, cloud: RunningCloud) -> Batch:
+    return hyp3.find_jobs(start=cloud.clock().replace(day=10))
 
 
 def finished(hyp3: HyP3, job: Job, seconds: float = 20.0) -> Job:
@@ -71,7 +78,7 @@ def test_an_order_lives_from_pending_to_a_download(
 
     ordered = batch[0]
     assert (ordered.status_code, ordered.credit_cost, ordered.priority) == ("PENDING", 1, 40)
-    assert ordered.request_time.isoformat() == "2024-06-10T01:02:03+00:00"
+    assert ordered.request_time == cloud.clock()
     assert ordered.job_parameters == {
         "reference": [first],
         "secondary": [second],
@@ -80,7 +87,8 @@ def test_an_order_lives_from_pending_to_a_download(
     }
     job = finished(hyp3, ordered)
     assert job.status_code == "SUCCEEDED"
-    assert job.expiration_time.isoformat() == "2024-06-25T00:00:00+00:00"
+    # Ordered at 01:02:03 on the 10th: fourteen days, then the next midnight.
+    assert job.expiration_time == cloud.clock().replace(day=25, hour=0, minute=0, second=0)
     (file,) = job.files
     name = f"S1_011_000000s1n00-000000s2n00-021697s3n01_IW_20240101_20240113_VV_INT80_{job.job_id[:4].upper()}.zip"
     assert file["filename"] == name
@@ -108,7 +116,7 @@ def test_equal_orders_get_ids_of_their_own_and_a_rerun_the_same(
     pair = granules["011_021697 VV"][:2]
     ids = [hyp3.submit_insar_isce_burst_job(*pair, name="twice")[0].job_id for _ in range(2)]
     with start(tmp_path / "again", scenario=str(scenario_file)) as again:
-        again.advance_to("2024-06-20T00:00:00Z")
+        again.advance_to("2024-08-20T00:00:00Z")
         other = HyP3(api_url=again.url, token="any")
         rerun = [other.submit_insar_isce_burst_job(*pair, name="twice")[0].job_id for _ in range(2)]
 
@@ -129,11 +137,14 @@ def test_credits_are_taken_at_once_and_come_back_with_the_month(
         hyp3.submit_prepared_jobs(too_many)
     assert "These jobs would cost 16.0 credits, but you have only 15.0 remaining." in str(refusal.value)
     assert hyp3.check_credits() == 15
-    assert len(hyp3.find_jobs()) == 2
+    assert len(jobs_of_this_test(hyp3, cloud)) == 2
 
-    cloud.advance_to("2024-06-30T23:59:00Z")
+    next_month = (cloud.clock().replace(day=1) + timedelta(days=32)).replace(
+        day=1, hour=0, minute=0, second=0
+    )
+    cloud.advance_to(next_month - timedelta(minutes=1))
     assert hyp3.check_credits() == 15
-    cloud.advance_to("2024-07-01T00:00:00Z")
+    cloud.advance_to(next_month)
     assert hyp3.check_credits() == 40
 
 
@@ -159,7 +170,7 @@ def test_validate_only_checks_and_stores_nothing(cloud: RunningCloud, hyp3: HyP3
 
     assert answer["validate_only"] is True
     assert answer["jobs"][0]["credit_cost"] == 1
-    assert len(hyp3.find_jobs()) == 0
+    assert len(jobs_of_this_test(hyp3, cloud)) == 0
     assert hyp3.check_credits() == 40
 
 
@@ -205,11 +216,12 @@ def test_products_expire_by_the_simulated_clock(hyp3: HyP3, cloud: RunningCloud,
     job = finished(hyp3, hyp3.submit_insar_isce_burst_job(*granules["011_021697 VV"][:2])[0])
     url = job.files[0]["url"]
     single_file = url.removesuffix(".zip") + "_corr.tif"
-    cloud.advance_to("2024-06-24T23:59:59Z")
+    expiry: datetime = job.expiration_time
+    cloud.advance_to(expiry - timedelta(seconds=1))
     assert requests.get(url, timeout=10).status_code == 200
     assert requests.get(single_file, timeout=10).content[:2] == b"II"
 
-    cloud.advance_to("2024-06-25T00:00:00Z")
+    cloud.advance_to(expiry)
 
     assert requests.get(url, timeout=10).status_code == 404
     assert hyp3.get_job_by_id(job.job_id).status_code == "SUCCEEDED"
@@ -380,7 +392,7 @@ def test_outages_reach_the_client_as_the_real_ones(cloud: RunningCloud, hyp3: Hy
     with pytest.raises(requests.exceptions.ReadTimeout):
         hyp3.session.get(f"{cloud.url}/user", timeout=0.2)
     cloud.faults(empty_first_page=True)
-    assert len(hyp3.find_jobs()) == 0
+    assert len(jobs_of_this_test(hyp3, cloud)) == 0
     cloud.faults()
     assert hyp3.check_credits() == 40
 
@@ -388,7 +400,8 @@ def test_outages_reach_the_client_as_the_real_ones(cloud: RunningCloud, hyp3: Hy
 def test_chosen_orders_fail_with_a_log_and_cost_their_credits(
     cloud: RunningCloud, hyp3: HyP3, granules: dict
 ) -> None:
-    cloud.faults(fail_orders=[2])
+    ordered_before = len(hyp3.find_jobs())
+    cloud.faults(fail_orders=[ordered_before + 2])
     pair = granules["011_021697 VV"][:2]
 
     jobs = [finished(hyp3, hyp3.submit_insar_isce_burst_job(*pair, name=f"n{n}")[0]) for n in range(3)]
@@ -406,8 +419,9 @@ def test_a_wrong_switch_is_refused_by_name(shared_cloud: RunningCloud) -> None:
 
 
 def test_the_clock_does_not_run_backwards(shared_cloud: RunningCloud) -> None:
+    before = shared_cloud.clock()
     with pytest.raises(ValueError, match="409"):
-        shared_cloud.advance_to("2020-01-01T00:00:00Z")
+        shared_cloud.advance_to(before - timedelta(seconds=1))
     with pytest.raises(ValueError, match="time zone"):
-        shared_cloud.advance_to("2030-01-01T00:00:00")
-    assert shared_cloud.get("/clock") == {"now": "2024-06-10T01:02:03Z"}
+        shared_cloud.advance_to("2090-01-01T00:00:00")
+    assert shared_cloud.clock() == before

@@ -92,7 +92,7 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
     with start(tmp_path / "first", scenario=scenario) as first:
         port = int(first.url.rsplit(":", 1)[1])
         with (
-            pytest.raises(RuntimeError, match="simulated cloud: .*in use"),
+            pytest.raises(RuntimeError, match=r"simulated cloud: .*in use"),
             start(tmp_path / "second", scenario=scenario, port=port),
         ):
             pass

@@ -1,6 +1,5 @@
 """The simulated ground and air: invented fields have the properties they promise."""
 
-from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -81,7 +80,7 @@ def test_a_trough_is_deepest_in_its_centre_and_gone_outside_its_radius(
 def test_turbulence_has_the_stated_size_at_ten_kilometres_and_its_slope(scenario: Scenario) -> None:
     lattice = ground._lattice_of(scenario)
     tens, ones = [], []
-    for number in range(60):
+    for number in range(30):
         day = DAY + timedelta(days=number)
         field = ground._atmosphere_lattice(scenario.seed, 11, day, lattice.size, 4.0)
         tens.append(np.mean((field[:, 100:] - field[:, :-100]) ** 2))
@@ -90,31 +89,27 @@ def test_turbulence_has_the_stated_size_at_ten_kilometres_and_its_slope(scenario
     rms_10_km_mm = np.sqrt(np.mean(tens)) * 1000
     # Spectrum k^-8/3 in two dimensions: the structure function grows with distance to the power 2/3.
     slope = np.log10(np.mean(tens) / np.mean(ones))
-    assert rms_10_km_mm == pytest.approx(4.0, rel=0.1)
+    assert rms_10_km_mm == pytest.approx(4.0, rel=0.12)
     assert slope == pytest.approx(2 / 3, abs=0.12)
 
 
 def test_every_look_shows_the_same_air_and_hills(scenario: Scenario) -> None:
-    coarse, fine = ground.area(scenario, 80.0), ground.area(scenario, 20.0)
-    row, column = round((fine.north - coarse.north) / 20), round((coarse.west - fine.west) / 20)
-    rows = slice(row + 3, row + 4 * coarse.rows - 8, 4) if row >= 0 else slice(1, None, 4)
-    pick_rows = np.arange(20) * 4 + row
-    pick_columns = np.arange(20) * 4 + column
-    assert rows is not None
-    for field in (
-        lambda g: ground.atmosphere_m(scenario, 11, DAY, g) * 1000,
-        lambda g: ground.height_m(scenario, g) / 10,
-    ):
-        low, high = field(coarse)[5:15, 5:15], field(fine)
-        pairs = [
-            (
-                low[r - 5, c - 5],
-                high[pick_rows[r] : pick_rows[r] + 4, pick_columns[c] : pick_columns[c] + 4].mean(),
-            )
-            for r in range(5, 15)
-            for c in range(5, 15)
-        ]
-        assert np.abs(np.diff(np.array(pairs), axis=1)).max() < 0.25
+    coarse = ground.area(scenario, 80.0)
+    fine = Grid(coarse.epsg, coarse.west, coarse.north, 20.0, 4 * coarse.columns, 4 * coarse.rows)
+
+    def averaged(values: np.ndarray) -> np.ndarray:
+        return values.reshape(coarse.rows, 4, coarse.columns, 4).mean(axis=(1, 3))
+
+    def air(grid: Grid) -> np.ndarray:
+        return ground.atmosphere_m(scenario, 11, DAY, grid)
+
+    def hills(grid: Grid) -> np.ndarray:
+        return ground.height_m(scenario, grid)
+
+    for field in (air, hills):
+        values = field(coarse)
+        np.testing.assert_allclose(averaged(field(fine)), values, atol=0.06 * np.ptp(values))
+        assert np.corrcoef(averaged(field(fine)).ravel(), values.ravel())[0, 1] > 0.998
 
 
 def test_pairs_that_share_a_date_share_its_air(scenario: Scenario, grid: Grid) -> None:
@@ -255,4 +250,3 @@ def test_everything_is_a_function_of_the_seed(scenario: Scenario, grid: Grid) ->
 
     np.testing.assert_array_equal(one.unwrapped_rad, same.unwrapped_rad)
     assert not np.array_equal(one.unwrapped_rad, other.unwrapped_rad)
-    assert replace(one) is not one

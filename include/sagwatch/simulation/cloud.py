@@ -14,9 +14,8 @@ from fastapi import Response
 from fastapi.responses import JSONResponse
 
 from . import hyp3, job_view
-from .faults import Faults
+from .faults import CONTENT_FAULTS, Faults
 from .maker import Maker
-from .product_faults import CONTENT_FAULTS, spoiled
 from .state import JobRow, State
 from .world import World
 
@@ -79,6 +78,8 @@ class Cloud:
 
     def served_zip(self, job: JobRow) -> Path:
         """The file a download gives: the right one, or a spoiled one by fault switch."""
+        from .product_faults import spoiled  # the raster library is slow to load
+
         file = self.maker.product(job).file
         fault = self.product_fault(job)
         return spoiled(file, fault, self.folder / "spoiled" / job.job_id) if fault in CONTENT_FAULTS else file

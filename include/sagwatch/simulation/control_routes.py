@@ -15,7 +15,6 @@ from sagwatch.domain.grid import Grid
 
 from .cloud import Cloud, problem, utc
 from .faults import Faults
-from .ground import displacement_m
 from .state import ClockError
 from .world import timeline
 
@@ -124,6 +123,8 @@ def _add_truth(app: FastAPI, cloud: Cloud) -> None:
         The grid is given by its outer edges in metres of the scenario's UTM zone; counted from the first acquisition
         or from `since`. `form=npy` gives the array as a NumPy file (float32), which large grids want.
         """
+        from .ground import displacement_m  # slow to load, and only this endpoint needs it
+
         scenario = cloud.world.scenario
         if scenario is None:
             return problem(404, "a replayed archive has no known truth")

@@ -9,9 +9,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .ground import generator
+from .chance import generator
 
 ProductFault = Literal["dropped", "short", "login_page", "other_grid", "wrong_date", "outside"]
+CONTENT_FAULTS = ("other_grid", "wrong_date", "outside")
 
 
 class Faults(BaseModel):

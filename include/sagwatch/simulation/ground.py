@@ -9,7 +9,6 @@ the satellite: ``phase = -4 pi / wavelength * displacement``.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -23,6 +22,7 @@ from skimage.restoration import unwrap_phase
 
 from sagwatch.domain.grid import Grid
 
+from .chance import generator
 from .scenario import Rate, Scenario, Trough
 
 WAVELENGTH_M = 299_792_458.0 / 5.405e9
@@ -36,12 +36,6 @@ LEAST_COMPONENT_PIXELS = 30
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-
-
-def generator(*words: object) -> np.random.Generator:
-    """A random generator that depends on the words and on nothing else."""
-    digest = hashlib.sha256("/".join(str(word) for word in words).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
 @lru_cache(maxsize=8)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from .ground import generator
+from .chance import generator
 from .hyp3 import ProblemError, expires
 from .state import JobRow
 

@@ -10,18 +10,21 @@ import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from PIL import Image
 from rasterio.io import MemoryFile
 
 from sagwatch.domain.grid import Grid
 
+from .chance import generator
 from .granule import Granule
-from .ground import PHASE_PER_METRE, Interferogram, area, generator, height_m, interferogram
+from .ground import PHASE_PER_METRE, Interferogram, area, height_m, interferogram
 from .orbit import slant_range_m
 from .product_text import Looks, Pair, parameter_file, product_name, readme
 from .scenario import Scenario, Track
@@ -194,8 +197,6 @@ def _browse(phase: NDArray[np.float32]) -> bytes:
     step = max(1, max(phase.shape) // 512)
     angle = phase[::step, ::step]
     bands = [127.5 * (1 + np.cos(angle + shift)) for shift in (0.0, 2 * np.pi / 3, 4 * np.pi / 3)]
-    with MemoryFile() as memory:
-        height, width = angle.shape
-        with memory.open(driver="PNG", width=width, height=height, count=3, dtype="uint8") as picture:
-            picture.write(np.stack(bands).astype(np.uint8))
-        return bytes(memory.read())
+    picture = BytesIO()
+    Image.fromarray(np.stack(bands, axis=-1).astype(np.uint8)).save(picture, "PNG")
+    return picture.getvalue()

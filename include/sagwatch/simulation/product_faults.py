@@ -10,8 +10,6 @@ from pathlib import Path
 from affine import Affine
 from rasterio.io import MemoryFile
 
-CONTENT_FAULTS = ("other_grid", "wrong_date", "outside")
-
 
 def spoiled(product: Path, fault: str, folder: Path) -> Path:
     """A copy of a zip with the fault inside, in the server's own folder."""

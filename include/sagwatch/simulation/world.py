@@ -14,8 +14,8 @@ import numpy as np
 from pyproj import Geod
 from shapely.geometry import Polygon
 
+from .chance import generator
 from .granule import BURST_SECONDS, SLC_SECONDS, Granule
-from .ground import generator
 from .orbit import ViewingGeometry, state_vectors
 from .scenario import Scenario, Track
 
