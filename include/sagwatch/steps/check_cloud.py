@@ -56,7 +56,7 @@ def _usable(track: Track, granules: tuple[Granule, ...]) -> dict[str, tuple[str,
     for granule in sorted(granules, key=lambda g: (g.published_at or g.acquired_at, g.name)):
         if track.polarisation in granule.polarisation:
             chosen.setdefault(granule.date.isoformat(), {})[granule.burst] = granule.name
-    wanted = set(track.bursts) or {None}
+    wanted: set[str | None] = set(track.bursts) or {None}
     return {
         day: tuple(names[burst] for burst in sorted(wanted, key=str))
         for day, names in chosen.items()

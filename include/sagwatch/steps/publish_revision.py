@@ -6,7 +6,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import pairwise
 from pathlib import Path
+from statistics import mode
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.models import Revision as RevisionRow
 from sagwatch.adapters.database.publication import PublishedArrays
 from sagwatch.domain.judge import Judged, WatchState, look_again
+from sagwatch.domain.message import Origin
 from sagwatch.domain.reasons import Reason
 from sagwatch.domain.rules import rules_sha256
 from sagwatch.domain.settling import holds_judgement
@@ -21,6 +24,7 @@ from sagwatch.domain.site import AlertRules, Site, Track, WindowRules
 from sagwatch.domain.windows import WindowVelocity
 from sagwatch.engine.revision import Revision, read_revision, verify
 from sagwatch.engine.store import TrackStore
+from sagwatch.errors import FencedError
 from sagwatch.steps.compose_messages import compose_messages
 from sagwatch.steps.judge import Solution, ground_view, judge_settled
 from sagwatch.steps.update_stack import revision_settings, track_store
@@ -65,9 +69,15 @@ def publish_revision(
         log.info("%s: no revision to publish yet", track.id)
         return None
     goes_live = row.id != head.revision_id
-    state = ledger.alerts.load_state(track.id)
-    epochs = _to_judge(row, state, ledger, track, as_of)
-    if not goes_live and not epochs:
+    with ledger.begin() as session:
+        state = ledger.alerts.load_state(session, track.id)
+        judged_before = ledger.alerts.judged_epochs(session, track.id)
+    settled = _settled(row, judged_before, ledger, track, as_of)
+    # An acquisition older than the last one judged, or the very first, has no picture of its own to be judged on.
+    first = max(state.last_epoch or date.min, row.epochs[0])
+    late = [day for day in settled if day <= first]
+    epochs = [day for day in settled if day > first]
+    if not goes_live and not settled:
         log.info("%s: revision %d is live and judged; nothing is new", track.id, row.number)
         return None
     verify(data / row.folder, with_inputs=False)
@@ -88,34 +98,62 @@ def publish_revision(
             ledger.publication.put_live(
                 session, track.id, row.id, head.revision_id, head.fence, arrays, as_of
             )
+        ledger.alerts.note_late(session, track.id, late, row.id, digest, as_of)
         for verdict in judged:
-            ledger.alerts.save_judgement(session, track.id, verdict, row.id, digest, as_of)
-        events = [event for verdict in judged for event in verdict.events]
-        messages = compose_messages(session, site, track, events, as_of)
+            if not ledger.alerts.save_judgement(
+                session, track.id, verdict, revision.grid, row.id, digest, as_of
+            ):
+                raise FencedError(f"{verdict.epoch} of {track.id} was judged by another writer meanwhile")
+        origin = _origin(site, track, row)
+        messages = compose_messages(ledger.outbox, session, site, judged, origin, as_of)
+    events = sum(len(verdict.events) for verdict in judged)
     log.info(
         "%s: revision %d %s; %d acquisitions judged, %d alert events, %d messages",
         track.id,
         row.number,
         "is live" if goes_live else "was live",
         len(judged),
-        len(events),
+        events,
         messages,
     )
-    return Published(row.id, row.number, goes_live, len(judged), len(events), messages)
+    return Published(row.id, row.number, goes_live, len(judged), events, messages)
 
 
-def _to_judge(
-    row: RevisionRow, state: WatchState, ledger: Ledger, track: Track, as_of: datetime
+def _settled(
+    row: RevisionRow, judged: frozenset[date], ledger: Ledger, track: Track, as_of: datetime
 ) -> list[date]:
-    """Acquisitions of the revision, newer than the last one judged, up to the first that is not settled."""
+    """Acquisitions of the revision that were not judged yet, up to the first one that is worth waiting for."""
     facts = {fact for about in ledger.acquisitions.pair_facts(track.id).values() for fact in about}
     awaited = [fact.secondary for fact in facts if holds_judgement(fact, as_of)]
     waiting = min(awaited, default=date.max)
-    after = state.last_epoch or date.min
-    held = [day for day in row.epochs if day > after and day >= waiting]
+    held = [day for day in row.epochs if day >= waiting and day not in judged]
     if held:
         log.info("%s: %s waits for interferograms before it is judged", track.id, held[0])
-    return [day for day in row.epochs if after < day < waiting]
+    return [day for day in row.epochs if day < waiting and day not in judged]
+
+
+def _origin(site: Site, track: Track, row: RevisionRow) -> Origin:
+    """Which data a message rests on."""
+    longitude, latitude = track.grid.grid().lon_lat(row.reference_row, row.reference_column)
+    return Origin(
+        site_title=site.title,
+        track_id=track.id,
+        direction=track.direction,
+        revision_id=row.id,
+        revision_number=row.number,
+        interferograms=len(row.interferograms),
+        input_sha256=row.input_sha256,
+        reference_latitude=float(latitude),
+        reference_longitude=float(longitude),
+        latest_epoch=row.epochs[-1],
+        next_expected=_next_expected(row.epochs),
+    )
+
+
+def _next_expected(epochs: list[date]) -> date | None:
+    """The next pass, if the satellites keep the rhythm that they had most often of late."""
+    gaps = [later - earlier for earlier, later in pairwise(epochs[-7:])]
+    return epochs[-1] + mode(gaps) if gaps else None
 
 
 def _solutions(site: Site, track: Track, store: TrackStore, revision: Revision) -> Callable[[date], Solution]:
@@ -180,7 +218,7 @@ def _published_arrays(
     return PublishedArrays(
         grid=revision.grid,
         epochs=tuple(revision.epochs),
-        los_mm=np.where(solution.observed, solution.los_m * np.float32(1000), np.float32(np.nan)),
+        los_mm=np.where(revision.observed(), solution.los_m * np.float32(1000), np.float32(np.nan)),
         velocity_mm_yr={window.days: window.velocity_mm_yr for window in windows},
         velocity_sd_mm_yr={window.days: window.sd_mm_yr for window in windows},
         temporal_coherence=revision.layers.temporal_coherence,
