@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
-from shapely import union_all
+from shapely import transform, union_all
 from shapely.geometry import MultiPolygon, box
-from shapely.ops import transform
 
 from sagwatch.domain.grid import Grid
 
@@ -78,7 +77,7 @@ def outline(footprint: Footprint, grid: Grid) -> MultiPolygon:
     merged: Any = union_all(boxes).simplify(0)
     pieces = merged if isinstance(merged, MultiPolygon) else MultiPolygon([merged])
     to_degrees = Transformer.from_crs(grid.epsg, 4326, always_xy=True).transform
-    return transform(to_degrees, pieces)
+    return transform(pieces, to_degrees, interleaved=False)
 
 
 def _pixel_box(grid: Grid, row: int, column: int, length: int) -> Any:

@@ -96,6 +96,7 @@ def _read_window(pixels: NDArray[np.int64], window: MovingWindow, rules: AlertRu
     sd = float(np.median(velocity.sd_mm_yr.ravel()[usable]))
     proved = connected_level(sure, contrast[sure], columns, rules.least_pixels)
     possible = connected_level(usable, contrast[usable], columns, rules.least_pixels)
+    reading = levels_of(proved, possible, window.contrast_sd_mm_yr, rules)
     return ZoneWindow(
         days=velocity.days,
         judged_mm_yr=proved,
@@ -104,12 +105,20 @@ def _read_window(pixels: NDArray[np.int64], window: MovingWindow, rules: AlertRu
         sd_mm_yr=sd,
         n_epochs=int(np.median(velocity.n_epochs.ravel()[usable])),
         correlation=velocity.correlation,
-        level_now=sum(proved < level for level in rules.levels_mm_yr),
-        level_held=sum(
-            possible <= level + _deadband(level, window.contrast_sd_mm_yr, rules)
-            for level in rules.levels_mm_yr
-        ),
+        level_now=reading.level_now,
+        level_held=reading.level_held,
     )
+
+
+def levels_of(proved_mm_yr: float, possible_mm_yr: float, noise_mm_yr: float, rules: AlertRules) -> Reading:
+    """The levels that a zone's velocity is beyond, and those that it has not clearly left.
+
+    A level T is left above -(T - max(deadband, 2 deviations)); ``proved`` counts significant pixels only (NaN if
+    there are too few), ``possible`` all with data.
+    """
+    now = sum(proved_mm_yr < level for level in rules.levels_mm_yr)
+    held = sum(possible_mm_yr <= level + _deadband(level, noise_mm_yr, rules) for level in rules.levels_mm_yr)
+    return Reading(now, max(now, held))
 
 
 def _deadband(level_mm_yr: float, sd_mm_yr: float, rules: AlertRules) -> float:
