@@ -9,12 +9,16 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sagwatch.errors import BadInputError, NoCreditsError, SagwatchError, StopAndAskError, TryAgainError
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from sagwatch.adapters.database.ledger import Ledger
+    from sagwatch.domain.site import Site
 
 #: What the shell gets, by kind of error (sysexits.h: usage, temporary failure, no permission).
 EXIT_CODES: tuple[tuple[type[SagwatchError], int], ...] = (
@@ -77,9 +81,133 @@ def fingerprint(wish: argparse.Namespace) -> None:
     print(json.dumps(fingerprint(open_ledger(), wish.site), indent=1))
 
 
+def _site(name: str) -> Site:
+    from sagwatch.orchestration import wiring
+
+    return wiring.site(name)
+
+
+def check_sites(_: argparse.Namespace) -> None:
+    from sagwatch.adapters.site_files import load_sites
+    from sagwatch.settings import PathSettings
+
+    folder = PathSettings().sites
+    sites, problems = load_sites(folder)
+    for site in sites.values():
+        print(f"{site.name}: {site.title}; tracks {', '.join(track.name for track in site.tracks)}")
+    if problems:
+        raise BadInputError("\n".join(str(problem) for problem in problems))
+    print(f"{len(sites)} site files in {folder}, all in order")
+
+
+def check_cloud(wish: argparse.Namespace) -> None:
+    from sagwatch.adapters.asf import AsfCatalogue
+    from sagwatch.adapters.clock import SystemClock
+    from sagwatch.adapters.hyp3 import Hyp3Cloud
+    from sagwatch.steps.check_cloud import check_cloud
+
+    cloud = Hyp3Cloud(
+        token=os.environ.get("EARTHDATA_TOKEN"),
+        username=os.environ.get("EARTHDATA_USERNAME"),
+        password=os.environ.get("EARTHDATA_PASSWORD"),
+    )
+    site = _site(wish.site)
+    for track in site.tracks if wish.track is None else [site.track(wish.track)]:
+        for line in check_cloud(site, track, AsfCatalogue(), cloud, SystemClock().now()):
+            print(line)
+
+
+def watch(wish: argparse.Namespace) -> None:
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from sagwatch.orchestration import wiring
+    from sagwatch.steps.watch_track import Tools, watch_track
+
+    site = _site(wish.site)
+    tools = Tools(wiring.ledger(), wiring.catalogue(), wiring.cloud(), wiring.clock(), wiring.data_folder())
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as progress:
+        for track in site.tracks:
+            bar = progress.add_task(track.id, total=None)
+
+            def show(step: str, bar: TaskID = bar, track_id: str = track.id) -> None:
+                progress.update(bar, description=f"{track_id} {step}")
+
+            published = watch_track(site, track, tools, wiring.poll_seconds(), wish.patience * 60.0, show)
+            end = (
+                "nothing new"
+                if published is None
+                else f"revision {published.number}, {published.events} events"
+            )
+            progress.update(bar, description=f"{track.id} {end}", total=1, completed=1)
+
+
+def deliver(_: argparse.Namespace) -> None:
+    from sagwatch.orchestration import wiring
+    from sagwatch.steps.deliver_messages import deliver_messages
+
+    done = deliver_messages(wiring.ledger(), wiring.messengers(), wiring.clock().now())
+    print(f"{done.sent} sent, {done.waiting} wait, {done.refused} refused")
+
+
+def audit(wish: argparse.Namespace) -> None:
+    from sagwatch.orchestration import wiring
+    from sagwatch.steps.audit_track import audit_track
+
+    for track in _site(wish.site).tracks:
+        found = audit_track(track, open_ledger(), wiring.data_folder(), wiring.clock().now())
+        print(f"{track.id}: {'nothing is published' if found is None else 'equals MintPy'}")
+        if found is not None:
+            print(found.differences.table())
+
+
+def export_mintpy(wish: argparse.Namespace) -> None:
+    from sagwatch.engine.mintpy_programs import export_mintpy
+    from sagwatch.settings import PathSettings
+
+    track = _site(wish.site).track(wish.track)
+    ledger = open_ledger()
+    head = ledger.revisions.head(track.id)
+    if head is None:
+        raise BadInputError(f"nothing of {track.id} is published yet")
+    print(export_mintpy(PathSettings().data / head.folder, Path(wish.target)))
+
+
+def site_from_products(wish: argparse.Namespace) -> None:
+    from sagwatch.steps.site_from_products import site_from_products
+
+    print(site_from_products(Path(wish.folder), wish.name), end="")
+
+
 def _status_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("site", nargs="?", help="one site; all that are not archived where it is left out")
     parser.add_argument("--json", action="store_true", help="for programs: an object (one site) or a list")
+
+
+def _site_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("site")
+
+
+def _watch_arguments(parser: argparse.ArgumentParser) -> None:
+    _site_argument(parser)
+    parser.add_argument(
+        "--patience", type=float, default=300, metavar="MINUTES", help="wait for jobs at most so long"
+    )
+
+
+def _check_cloud_arguments(parser: argparse.ArgumentParser) -> None:
+    _site_argument(parser)
+    parser.add_argument("--track", help="one track; all where it is left out")
+
+
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    _site_argument(parser)
+    parser.add_argument("track")
+    parser.add_argument("target", help="a folder that does not exist yet")
+
+
+def _products_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", help="folder of HyP3 zips of one track")
+    parser.add_argument("--name", required=True, help="the new site's name")
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -88,6 +216,28 @@ COMMANDS: tuple[Command, ...] = (
         "bring the ledger up to this code; SAGWATCH_<LOADER|SENDER|WEB|ANALYST>_PASSWORD give logins",
         lambda _: None,
         migrate,
+    ),
+    Command("check-sites", "read every site file and say what is wrong with it", lambda _: None, check_sites),
+    Command(
+        "check-cloud",
+        "try the real catalogue and HyP3 without ordering (EARTHDATA_TOKEN, or EARTHDATA_USERNAME and _PASSWORD)",
+        _check_cloud_arguments,
+        check_cloud,
+    ),
+    Command(
+        "site-from-products",
+        "write a site file for a folder of HyP3 zips",
+        _products_arguments,
+        site_from_products,
+    ),
+    Command("watch", "what one run of a site's DAG does, here and now", _watch_arguments, watch),
+    Command("deliver", "send what waits in the outbox", lambda _: None, deliver),
+    Command("audit", "check the published files, and their numbers against MintPy's", _site_argument, audit),
+    Command(
+        "export-mintpy",
+        "a self-contained MintPy folder that may be changed",
+        _export_arguments,
+        export_mintpy,
     ),
     Command("status", "what there is, in numbers", _status_arguments, status),
     Command(
