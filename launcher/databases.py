@@ -8,6 +8,11 @@ import sys
 import psycopg
 from psycopg import sql
 
+from launcher.layout import ROOT
+
+#: PostGIS, and what people who only read must not be able to do.
+AS_SUPERUSER = ROOT / "include" / "sagwatch" / "sql" / "as_superuser.sql"
+
 
 def ensure_role(admin_url: str, role: str, password: str, *, may_create_roles: bool = False) -> None:
     """A role that may log in with this password, and make further roles where it owns the ledger."""
@@ -29,7 +34,7 @@ def ensure_database(admin_url: str, name: str, owner: str | None = None, *, post
             connection.execute(statement)
     if postgis:
         with psycopg.connect(admin_url, dbname=name, autocommit=True) as connection:
-            connection.execute("CREATE EXTENSION IF NOT EXISTS postgis")
+            connection.execute(AS_SUPERUSER.read_text(encoding="utf-8"))
 
 
 def main() -> None:
