@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from geoalchemy2.shape import from_shape
 from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 
 from sagwatch.adapters.database import models
@@ -144,7 +144,7 @@ def _newest_evidence(session: Session, zone_ids: Sequence[str]) -> dict[str, dic
     rows = session.execute(
         select(models.ZoneSnapshot.zone_id, models.ZoneSnapshot.evidence)
         .where(models.ZoneSnapshot.zone_id.in_(zone_ids))
-        .distinct(models.ZoneSnapshot.zone_id)
+        .ext(distinct_on(models.ZoneSnapshot.zone_id))
         .order_by(models.ZoneSnapshot.zone_id, models.ZoneSnapshot.epoch.desc())
     )
     return {row.zone_id: row.evidence for row in rows}
@@ -154,7 +154,7 @@ def _newest_alerts(session: Session, zone_ids: Sequence[str]) -> dict[str, model
     rows = session.scalars(
         select(models.Alert)
         .where(models.Alert.zone_id.in_(zone_ids))
-        .distinct(models.Alert.zone_id)
+        .ext(distinct_on(models.Alert.zone_id))
         .order_by(models.Alert.zone_id, models.Alert.episode.desc())
     )
     return {row.zone_id: row for row in rows}

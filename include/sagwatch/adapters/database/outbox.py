@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session, aliased
 
 from sagwatch.adapters.database.models import Message
@@ -93,7 +93,7 @@ class Outbox:
         rows = session.execute(
             select(Message.alert_id, Message.channel, Message.recipient, Message.message_id)
             .where(Message.alert_id.in_(alert_ids))
-            .distinct(Message.alert_id, Message.channel, Message.recipient)
+            .ext(distinct_on(Message.alert_id, Message.channel, Message.recipient))
             .order_by(Message.alert_id, Message.channel, Message.recipient, Message.id)
         )
         return {(row.alert_id, row.channel, row.recipient): row.message_id for row in rows}
