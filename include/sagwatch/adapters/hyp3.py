@@ -142,13 +142,13 @@ class Hyp3Cloud:
                     "HyP3 did not confirm that it only validated; look into the account before ordering anything"
                 )
 
-    def jobs(self, ids: Sequence[str]) -> list[CloudJob]:
+    def jobs(self, ids: Sequence[str], since: datetime | None = None) -> list[CloudJob]:
         """The present state of jobs by HyP3 id; those that HyP3 does not know are left out."""
         jobs: dict[str, CloudJob] = {}
         if len(ids) > ONE_BY_ONE:
             with _hyp3_errors("listing the account's jobs"):
                 wanted = set(ids)
-                jobs = {j.job_id: _job(j) for j in self._hyp3.find_jobs().jobs if j.job_id in wanted}
+                jobs = {j.job_id: _job(j) for j in self._hyp3.find_jobs(start=since).jobs if j.job_id in wanted}
         for job_id in ids:
             if job_id not in jobs and (job := self._job_by_id(job_id)) is not None:
                 jobs[job_id] = job

@@ -65,8 +65,11 @@ class InsarCloud(Protocol):
         """Have orders checked without ordering them (HyP3's validate_only)."""
         ...
 
-    def jobs(self, ids: Sequence[str]) -> list[CloudJob]:
-        """The present state of jobs by HyP3 id; those that HyP3 does not know are left out."""
+    def jobs(self, ids: Sequence[str], since: datetime | None = None) -> list[CloudJob]:
+        """The present state of jobs by HyP3 id; those that HyP3 does not know are left out.
+
+        None of them was requested before ``since``: that makes the question cheaper.
+        """
         ...
 
     def remaining_credits(self) -> float | None:

@@ -48,7 +48,8 @@ def _ask(running: Sequence[JobRecord], cloud: InsarCloud, ledger: Ledger) -> dic
     """HyP3's present answer about each job, by our name."""
     if not running:
         return {}
-    by_id = {job.id: job for job in cloud.jobs([r.hyp3_id for r in running if r.hyp3_id])}
+    since = min(r.requested_at for r in running if r.requested_at is not None)
+    by_id = {job.id: job for job in cloud.jobs([r.hyp3_id for r in running if r.hyp3_id], since)}
     answers = {r.name: by_id[r.hyp3_id] for r in running if r.hyp3_id in by_id}
     lost = [record.name for record in running if record.name not in answers]
     if lost:

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, exists, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from sagwatch.adapters.database import models
 from sagwatch.domain.order import CloudJob, JobState, Order
@@ -149,7 +149,7 @@ class Orders:
         made = exists().where(models.Interferogram.pair_id == models.Pair.id)
         newest = (
             select(models.Job.pair_id, models.Job.attempt, models.Job.message)
-            .distinct(models.Job.pair_id)
+            .ext(distinct_on(models.Job.pair_id))
             .order_by(models.Job.pair_id, models.Job.attempt.desc())
             .subquery()
         )
