@@ -47,7 +47,7 @@ def shared_cloud(tmp_path_factory: pytest.TempPathFactory, scenario_file: Path) 
 def cloud(shared_cloud: RunningCloud) -> Iterator[RunningCloud]:
     """The tenth of a month that no other test has seen: full credits, and no job since its beginning."""
     month = shared_cloud.clock().replace(day=1) + timedelta(days=32)
-    shared_cloud.advance_to(month.replace(day=10))
+    shared_cloud.advance_to(month.replace(day=10, hour=1, minute=2, second=3))
     yield shared_cloud
     shared_cloud.faults()
 
@@ -58,7 +58,7 @@ def hyp3(cloud: RunningCloud) -> HyP3:
 
 
 def jobs_of_this_test(hyp3: HyP3, cloud: RunningCloud) -> Batch:
-    return hyp3.find_jobs(start=cloud.clock().replace(day=10))
+    return hyp3.find_jobs(start=cloud.clock())
 
 
 def finished(hyp3: HyP3, job: Job, seconds: float = 20.0) -> Job:
