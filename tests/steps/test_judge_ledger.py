@@ -136,7 +136,9 @@ def test_the_rows_are_what_was_judged(watched):
         row = session.get_one(models.ZoneSnapshot, (shown.zone_id, judged[-1].epoch))
         zone = session.get_one(models.Zone, shown.zone_id)
         area = session.scalar(
-            text("SELECT ST_Area(geom::geography) FROM sagwatch.zone_snapshot WHERE zone_id = :z AND epoch = :e"),
+            text(
+                "SELECT ST_Area(geom::geography) FROM sagwatch.zone_snapshot WHERE zone_id = :z AND epoch = :e"
+            ),
             {"z": row.zone_id, "e": row.epoch},
         )
         event = session.scalars(select(models.AlertEvent).order_by(models.AlertEvent.epoch)).first()

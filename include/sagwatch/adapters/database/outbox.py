@@ -152,8 +152,8 @@ class Outbox:
     def counts(self) -> Mapping[str, int]:
         """How many messages are in each state."""
         with self._ledger.begin() as session:
-            rows = session.execute(select(Message.state, func.count()).group_by(Message.state))
-            return dict(rows.tuples().all())
+            rows = session.execute(select(Message.state, func.count().label("n")).group_by(Message.state))
+            return {row.state: row.n for row in rows}
 
     def _pause(self, message: LeasedMessage, error: str, state: str) -> None:
         seconds = min(self._first_pause_seconds * 2 ** (message.attempt - 1), _LONGEST_PAUSE_SECONDS)
