@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from launcher.process import MARK, Service
 from launcher.web_client import WebError, get_json
 
 HEALTHY_WITHIN_SECONDS = 180
+STARTS_TASKS = ("scheduler", "worker-1", "worker-2")
 AIRFLOW_PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
@@ -31,10 +32,16 @@ def start(instance: Instance) -> None:
     for service in instance.early_services():
         start_service(instance, service)
     _migrate(instance)
+    # The scheduler comes last: a task that starts before the API server answers fails at once.
+    last = [one for one in instance.airflow_services() if one.name in STARTS_TASKS]
     for service in instance.airflow_services():
+        if service not in last:
+            start_service(instance, service)
+    _wait_until_well(instance, lambda sick: "api-server" not in sick)
+    for service in last:
         start_service(instance, service)
     write_json(instance.layout.run / "fingerprint", instance.fingerprint())
-    wait_until_healthy(instance)
+    _wait_until_well(instance, lambda sick: not sick)
 
 
 def _is_up_as_wished(instance: Instance) -> bool:
@@ -124,18 +131,18 @@ def _spawn(instance: Instance, words: Sequence[str]) -> subprocess.Popen[str]:
     )
 
 
-def wait_until_healthy(instance: Instance) -> None:
-    """Until Airflow's four parts and the simulated cloud say so; a service that dies is named at once."""
+def _wait_until_well(instance: Instance, well_enough: Callable[[list[str]], bool]) -> None:
+    """Until Airflow's parts and the simulated cloud say so; a service that dies is named at once."""
+    layout = instance.layout
+    started = [path.stem for path in layout.run.glob("*.pid")]
     deadline = time.monotonic() + HEALTHY_WITHIN_SECONDS
-    while (sick := _sick_parts(instance)) and time.monotonic() < deadline:
-        process.check_alive(
-            [one.name for one in instance.services()], instance.layout.run, instance.layout.log
-        )
-        time.sleep(0.3)
-    if sick:
-        raise LauncherError(
-            f"not healthy after {HEALTHY_WITHIN_SECONDS} s: {', '.join(sick)}; look into {instance.layout.log}"
-        )
+    while not well_enough(sick := _sick_parts(instance)):
+        process.check_alive(started, layout.run, layout.log)
+        if time.monotonic() > deadline:
+            raise LauncherError(
+                f"not healthy after {HEALTHY_WITHIN_SECONDS} s: {', '.join(sick)}; look into {layout.log}"
+            )
+        time.sleep(0.2)
 
 
 def _sick_parts(instance: Instance) -> list[str]:

@@ -20,7 +20,7 @@ if not clock.exists():
 
 def timeline() -> list[dict[str, str]]:
     first = datetime(2024, 1, 1, 10, 37, tzinfo=UTC)
-    days = [first + timedelta(days=12 * i) for i in range(6)]
+    days = [first + timedelta(days=12 * i) for i in range(3)]
     return [{"date": f"{d:%Y-%m-%d}", "visible": (d + timedelta(hours=20)).isoformat()} for d in days]
 
 
