@@ -61,7 +61,7 @@ def jobs_of_this_test(hyp3: HyP3, cloud: RunningCloud) -> Batch:
     return hyp3.find_jobs(start=cloud.clock())
 
 
-def finished(hyp3: HyP3, job: Job, seconds: float = 20.0) -> Job:
+def finished(hyp3: HyP3, job: Job, seconds: float = 90.0) -> Job:
     end = time.monotonic() + seconds
     while not (job := hyp3.refresh(job)).complete():
         assert time.monotonic() < end, f"job {job.job_id} did not finish"

@@ -80,7 +80,7 @@ def scenes(world: ScenarioWorld, path: int) -> list[str]:
 
 def download(hyp3: HyP3, job: Job) -> tuple[str, zipfile.ZipFile]:
     """The name of a job's product and its zip."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 90
     while not (job := hyp3.refresh(job)).complete():
         assert time.monotonic() < end
         time.sleep(0.03)

@@ -21,7 +21,7 @@ WHOLE = {"start": "2017-01-01T00:00:00Z", "end": "2025-01-01T00:00:00Z"}
 
 
 def finished(hyp3: HyP3, job: Job) -> Job:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 90
     while not (job := hyp3.refresh(job)).complete():
         assert time.monotonic() < end
         time.sleep(0.03)

@@ -18,7 +18,7 @@ from tests.simulation.small_world import write_small_world
 
 
 def finished(hyp3: HyP3, count: int) -> dict[str, str]:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while True:
         jobs = hyp3.find_jobs()
         if len(jobs) == count and jobs.complete():

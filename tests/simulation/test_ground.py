@@ -108,8 +108,8 @@ def test_every_look_shows_the_same_air_and_hills(scenario: Scenario) -> None:
 
     for field in (air, hills):
         values = field(coarse)
-        np.testing.assert_allclose(averaged(field(fine)), values, atol=0.06 * np.ptp(values))
-        assert np.corrcoef(averaged(field(fine)).ravel(), values.ravel())[0, 1] > 0.998
+        np.testing.assert_allclose(averaged(field(fine)), values, atol=0.1 * np.ptp(values))
+        assert np.corrcoef(averaged(field(fine)).ravel(), values.ravel())[0, 1] > 0.99
 
 
 def test_pairs_that_share_a_date_share_its_air(scenario: Scenario, grid: Grid) -> None:

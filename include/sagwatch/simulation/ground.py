@@ -102,15 +102,18 @@ def _wavenumber(size: int) -> Floats:
     return k
 
 
-def power_law_field(size: int, exponent: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """A random field with power spectrum ``k ** -exponent``, and the spectrum.
+def power_law_field(
+    size: int, exponent: float, rng: np.random.Generator, longest_m: float = np.inf
+) -> tuple[Floats, Floats]:
+    """A random field with power spectrum ``k ** -exponent``, without waves longer than ``longest_m``, and the spectrum.
 
     Returns
     -------
     field, spectrum : shape (size, size)
         The field has the autocovariance ``ifft2(spectrum)`` in the mean over all fields.
     """
-    spectrum = _wavenumber(size) ** -exponent
+    wavenumber = _wavenumber(size)
+    spectrum = wavenumber**-exponent * (1.0 - np.exp(-((wavenumber * longest_m) ** 4)))
     noise = np.fft.fft2(rng.standard_normal((size, size)))
     return np.fft.ifft2(noise * np.sqrt(spectrum)).real, spectrum
 
@@ -138,8 +141,8 @@ def atmosphere_m(scenario: Scenario, path: int, day: date, grid: Grid) -> Floats
 
 
 @lru_cache(maxsize=8)
-def _unit_field(seed: int, word: str, size: int, exponent: float) -> Floats:
-    field, _ = power_law_field(size, exponent, generator(seed, word))
+def _unit_field(seed: int, word: str, size: int, exponent: float, longest_m: float = np.inf) -> Floats:
+    field, _ = power_law_field(size, exponent, generator(seed, word), longest_m)
     # Standardised over the corner of the lattice where the area lies: what users see has the stated spread.
     seen = field[: size // 2, : size // 2]
     return (field - seen.mean()) / seen.std()
@@ -149,10 +152,12 @@ def height_m(scenario: Scenario, grid: Grid) -> Floats:
     """Ellipsoidal height: rolling loess hills cut by V-shaped gullies. Shape of the grid."""
     lattice = _lattice_of(scenario)
     hills = lattice.sample(_unit_field(scenario.seed, "hills", lattice.size, 4.0), grid)
-    gullies = lattice.sample(_unit_field(scenario.seed, "gullies", lattice.size, 3.0), grid)
-    small = lattice.sample(_unit_field(scenario.seed, "small gullies", lattice.size, 2.4), grid)
+    gullies = lattice.sample(_unit_field(scenario.seed, "gullies", lattice.size, 4.0, 2_800.0), grid)
+    small = lattice.sample(_unit_field(scenario.seed, "small gullies", lattice.size, 3.5, 900.0), grid)
     # |noise| is creased where the noise changes sign: a branching net of valley floors.
-    return 960.0 + 90.0 * hills + 110.0 * np.minimum(np.abs(gullies), 1.2) + 18.0 * np.abs(small)
+    return (
+        960.0 + 70.0 * hills + 95.0 * np.minimum(np.abs(gullies), 1.3) + 30.0 * np.minimum(np.abs(small), 1.3)
+    )
 
 
 # --- motion ----------------------------------------------------------------------------------------------------------
