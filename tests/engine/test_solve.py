@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from sagwatch.engine.solve import InversionSettings, Network, Observations, solve
+from sagwatch.engine import kernel
+from sagwatch.engine.solve import InversionSettings, Network, Observations, solve, warm_up
 from sagwatch.engine.weights import Weight, weigh
 from sagwatch.errors import BadInputError
 
@@ -208,3 +209,13 @@ def test_two_callers_at_once_do_not_disturb_each_other():
 def test_an_impossible_network_is_refused(days, earlier, later, message):
     with pytest.raises(BadInputError, match=message):
         Network(np.array(days), np.array(earlier, dtype=np.int64), np.array(later, dtype=np.int64))
+
+
+def test_warming_up_compiles_the_very_code_that_is_used_later():
+    warm_up()
+    compiled = len(kernel.solve_range.signatures)
+
+    solve(adversarial(make_network(irregular_days(6), 2), 10), SETTINGS)
+
+    assert compiled >= 1
+    assert len(kernel.solve_range.signatures) == compiled

@@ -243,6 +243,8 @@ def test_damage_to_any_file_is_found(small, name):
 
     with pytest.raises(BadRevisionError, match=name.split("/")[-1]):
         verify(revision)
+    with pytest.raises(BadRevisionError, match=f"Move .*{revision.name} away, then it is built anew"):
+        build(small)
 
 
 def test_damage_to_the_manifest_or_an_interferogram_is_found(small):

@@ -138,9 +138,9 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         raise BadRevisionError(f"{folder} has no {MANIFEST}: it is not a revision") from None
     except (ValueError, KeyError) as problem:
-        raise BadRevisionError(f"{path} is damaged: {problem}; build the revision again") from problem
+        raise BadRevisionError(f"{path} is damaged: {problem}") from problem
     if content_sha256(content) != claimed:
-        raise BadRevisionError(f"{path} was changed after it was written; build the revision again")
+        raise BadRevisionError(f"{path} was changed after it was written")
     if content["format"] != FORMAT:
         raise BadRevisionError(f"{path} has format {content['format']}, this version reads {FORMAT}")
     return Manifest(
@@ -176,7 +176,7 @@ def verify(folder: Path, *, with_inputs: bool = True) -> Manifest:
     present = set(file_names(folder)) - {MANIFEST}
     if present != set(manifest.files):
         missing, extra = sorted(set(manifest.files) - present), sorted(present - set(manifest.files))
-        raise BadRevisionError(f"{folder} lacks {missing} and has {extra} too much; build the revision again")
+        raise BadRevisionError(f"{folder} lacks {missing} and has {extra} too much")
     for name, expected in manifest.files.items():
         if describe(folder / name) != expected:
             raise BadRevisionError(f"{folder / name} is damaged: it is not the file of the manifest")

@@ -197,6 +197,14 @@ def solve(
     return replace(solution, los_m=solution.los_m.astype(float_type, copy=False))
 
 
+def warm_up() -> None:
+    """Compile the kernel, or load it from its cache: some ten seconds that an installation can spend beforehand."""
+    network = Network(days=np.arange(2), earlier=np.zeros(1, np.int64), later=np.ones(1, np.int64))
+    phase, coherence = np.ones((1, 1), np.float32), np.ones((1, 1), np.float32)
+    reference = np.full(1, 0.5, np.float32)
+    solve(Observations(network, phase, coherence, reference), InversionSettings(wavelength_m=0.0555, looks=1))
+
+
 def check_reference(reference_phase_rad: NDArray[np.float32], pair_names: list[str]) -> None:
     """Refuse pairs that have no phase at the reference pixel; one such pair poisons every pixel.
 
