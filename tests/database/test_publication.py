@@ -142,6 +142,8 @@ def test_a_withdrawn_acquisition_ends_and_its_past_stays(site_ledger):
         row[0] for row in rows(site_ledger, "SELECT * FROM analyst.series_as_of(:p, :t)", p=point, t=at(1))
     ]
     assert now == [epochs(5)[i] for i in keep]
+    current = rows(site_ledger, "SELECT DISTINCT epoch FROM sagwatch.series_tile WHERE until_number IS NULL")
+    assert {row[0] for row in current} == set(now)
     assert before == list(epochs(5))
 
 

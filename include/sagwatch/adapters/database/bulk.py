@@ -82,7 +82,7 @@ def copy_out(
     """
     statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT BINARY)").format(query)
     with connection.cursor() as cursor, cursor.copy(statement, parameters) as copy:
-        data = b"".join(bytes(block) for block in copy)
+        data = b"".join(copy)
     body = memoryview(data)[len(_HEADER) : -len(_TRAILER)]
     layout = _row_layout([(kind, elements) for _, kind, elements in fields])
     if len(body) % layout.itemsize:

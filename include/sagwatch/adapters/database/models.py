@@ -320,7 +320,7 @@ class PointVelocity(Base):
     reliable: Mapped[bool]
     why_not: Mapped[str | None]
     zone_id: Mapped[str | None]
-    __table_args__ = ({"postgresql_with": {"fillfactor": "70"}},)
+    __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
 
 
 class SeriesTile(Base):

@@ -482,7 +482,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("point_id", name=op.f("pk_point_velocity")),
         schema="sagwatch",
-        postgresql_with={"fillfactor": "70"},
+        postgresql_with={"fillfactor": "50"},
     )
     op.create_table(
         "published_revision",
