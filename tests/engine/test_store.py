@@ -243,7 +243,9 @@ def test_damage_to_any_file_is_found(small, name):
 
     with pytest.raises(BadRevisionError, match=name.split("/")[-1]):
         verify(revision)
-    with pytest.raises(BadRevisionError, match=f"Move .*{revision.name} away, then it is built anew"):
+    with pytest.raises(
+        BadRevisionError, match=f"{revision.name}.*move the revision's folder away, then it is built anew"
+    ):
         build(small)
 
 

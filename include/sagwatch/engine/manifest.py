@@ -26,6 +26,7 @@ from sagwatch.errors import BadInputError, BadRevisionError
 MANIFEST = "manifest.json"
 FORMAT = 1
 WHOLE_RECORD = Window("whole", None, 3)
+_REMEDY = "move the revision's folder away, then it is built anew"
 STANDARD_WINDOWS = (Window("150d", 150, 8), Window("365d", 365, 16))
 
 
@@ -138,9 +139,9 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         raise BadRevisionError(f"{folder} has no {MANIFEST}: it is not a revision") from None
     except (ValueError, KeyError) as problem:
-        raise BadRevisionError(f"{path} is damaged: {problem}") from problem
+        raise BadRevisionError(f"{path} is damaged: {problem}; {_REMEDY}") from problem
     if content_sha256(content) != claimed:
-        raise BadRevisionError(f"{path} was changed after it was written")
+        raise BadRevisionError(f"{path} was changed after it was written; {_REMEDY}")
     if content["format"] != FORMAT:
         raise BadRevisionError(f"{path} has format {content['format']}, this version reads {FORMAT}")
     return Manifest(
@@ -176,10 +177,12 @@ def verify(folder: Path, *, with_inputs: bool = True) -> Manifest:
     present = set(file_names(folder)) - {MANIFEST}
     if present != set(manifest.files):
         missing, extra = sorted(set(manifest.files) - present), sorted(present - set(manifest.files))
-        raise BadRevisionError(f"{folder} lacks {missing} and has {extra} too much")
+        raise BadRevisionError(f"{folder} lacks {missing} and has {extra} too much; {_REMEDY}")
     for name, expected in manifest.files.items():
         if describe(folder / name) != expected:
-            raise BadRevisionError(f"{folder / name} is damaged: it is not the file of the manifest")
+            raise BadRevisionError(
+                f"{folder / name} is damaged: it is not the file of the manifest; {_REMEDY}"
+            )
     check_sources(folder / "inputs" / "ifgramStack.h5")
     if with_inputs:
         check_hashes(folder.parent.parent / "interferograms", manifest.members)

@@ -80,7 +80,8 @@ def build_revision(
 ) -> Path:
     """Solve a stack and write the revision's folder; return it.
 
-    The folder appears at once or not at all. If it is there already it is verified and left as it is.
+    The folder appears at once or not at all. If it is there already it is verified and left as it is:
+    a damaged one is evidence and is never overwritten.
 
     Parameters
     ----------
@@ -104,7 +105,8 @@ def build_revision(
     identity = revision_id(stack.members, settings, reference, grid, geometry_sha256)
     target = revisions / folder_name(number, identity)
     if target.exists():
-        return _verified(target)
+        verify(target)
+        return target
     remove_leftovers(revisions)
     check_hashes(stack.folder, stack.members)
     with folder_aside(target) as aside:
@@ -124,15 +126,6 @@ def build_revision(
         )
         (aside / MANIFEST).write_text(json.dumps(manifest.as_json(), indent=1, default=str) + "\n")
     return target
-
-
-def _verified(folder: Path) -> Path:
-    """Return a revision that is already there, if it is whole; a damaged one is evidence and is not overwritten."""
-    try:
-        verify(folder)
-    except BadRevisionError as problem:
-        raise BadRevisionError(f"{problem}. Move {folder} away, then it is built anew") from problem
-    return folder
 
 
 @dataclass(frozen=True)
