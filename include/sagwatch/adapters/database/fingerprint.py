@@ -108,7 +108,7 @@ def _streamed(connection: Connection, query: str, asked: Mapping[str, Any]) -> I
 
 _LISTED: Mapping[str, str] = {
     "tracks": """
-        SELECT track.id, reference_row, reference_column, head_revision_id, revision.epochs,
+        SELECT track.id, track.reference_row, track.reference_column, head_revision_id, revision.epochs,
             (SELECT array_agg(one ORDER BY one) FROM unnest(revision.interferograms) AS one) AS interferograms
         FROM sagwatch.track LEFT JOIN sagwatch.revision ON revision.id = head_revision_id
         WHERE track.id = ANY(:tracks) ORDER BY track.id
