@@ -23,7 +23,6 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from sqlalchemy import URL
 
-from sagwatch.adapters.clock import CloudClock, SystemClock
 from sagwatch.adapters.site_files import load_sites
 from sagwatch.domain.site import Site
 from sagwatch.errors import BadInputError, StopAndAskError
@@ -87,6 +86,8 @@ def _ledger(url: str) -> Ledger:
 
 def clock() -> Clock:
     """The system's clock, unless the cloud's Connection names one that drives time itself."""
+    from sagwatch.adapters.clock import CloudClock, SystemClock
+
     address = _extra("clock")
     return CloudClock(address) if address else SystemClock()
 
