@@ -180,7 +180,7 @@ class Rehearsal:
         ahead = [stage for stage in stages if stage.date not in done]
         if not ahead:
             return
-        before = self._status()
+        before = self._status() if done else {}  # the ledger meets the site in its first run
         print(_headline(len(stages), len(ahead)), flush=True)
         for stage in ahead:
             self._advance_clock(stage)
