@@ -128,12 +128,15 @@ class SmallSystem:
             pause_seconds=0,
         )
 
+    def fetch_all(self) -> list[FetchResult]:
+        return [self.fetch(name) for name in self.wait()]
+
     def run(self) -> list[FetchResult]:
         """The whole way once."""
         self.detect()
         self.plan()
         self.submit()
-        return [self.fetch(name) for name in self.wait()]
+        return self.fetch_all()
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         with self.ledger.begin() as session:

@@ -117,18 +117,20 @@ def test_a_late_date_is_found_by_its_update_and_joins_the_network(system):
     """The sixth date appears 30 days late, after the two that follow it."""
     visible = [date.fromisoformat(one["date"]) for one in system.sim.timeline(11)]
     late = next(after for before, after in pairwise(visible) if after < before)
-    before = visible.index(late)
-    system.sim.show(before)
-    system.run()
+    shown = visible.index(late)
+    system.sim.show(shown)
+    system.detect()
+    before = system.plan()
     assert late not in system.states()
 
-    system.sim.show(before + 1)
-    results = system.run()
+    system.sim.show(shown + 1)
+    found = system.detect()
+    after = system.plan()
 
-    assert system.states()[late] == "used"
-    assert all(str(late) in result.dates for result in results)
-    wanted = system.query("SELECT count(*) FROM sagwatch.pair WHERE wanted")
-    assert wanted == [(len(system.jobs_at_hyp3()),)]
+    assert found.new == (late,)
+    assert len(after.new) == after.pairs - before.pairs
+    assert all(f"{late:%Y%m%d}" in pair for pair in after.new)
+    assert len(after.new) == 4
 
 
 def test_missing_state_vectors_leave_the_acquisition_in_the_network(system):

@@ -148,7 +148,9 @@ class Hyp3Cloud:
         if len(ids) > ONE_BY_ONE:
             with _hyp3_errors("listing the account's jobs"):
                 wanted = set(ids)
-                jobs = {j.job_id: _job(j) for j in self._hyp3.find_jobs(start=since).jobs if j.job_id in wanted}
+                jobs = {
+                    j.job_id: _job(j) for j in self._hyp3.find_jobs(start=since).jobs if j.job_id in wanted
+                }
         for job_id in ids:
             if job_id not in jobs and (job := self._job_by_id(job_id)) is not None:
                 jobs[job_id] = job
@@ -190,6 +192,9 @@ class Hyp3Cloud:
             with self._open(session, job.file_url) as answer, target.open("wb") as file:
                 _check_answer(answer, job)
                 written = _copy(answer, file, limit_bytes)
+                # Written down all the same: the page is the evidence of what went wrong.
+                if "text/html" in answer.headers.get("content-type", "").lower():
+                    raise BadProductError(f"instead of {job.file_name} a web page came, perhaps a login")
         if job.file_bytes is not None and written != job.file_bytes:
             raise BadProductError(f"{job.file_name} has {written} bytes, {job.file_bytes} were announced")
 
@@ -262,9 +267,6 @@ def _check_answer(answer: requests.Response, job: CloudJob) -> None:
     if answer.status_code == 401:
         raise StopAndAskError(f"the download of {job.file_name} asks for a login")
     answer.raise_for_status()
-    kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind == "text/html":
-        raise BadProductError(f"instead of {job.file_name} a web page came, perhaps a login")
 
 
 def _copy(answer: requests.Response, file: IO[bytes], limit_bytes: int) -> int:
