@@ -21,6 +21,7 @@ from sagwatch.steps.ports import Messenger
 from sagwatch.steps.watch_track import watch_track
 from tests.faults.kill_loop import new_ledger
 from tests.faults.plain_messengers import SmtpMessenger, WebhookMessenger
+from tests.faults.play import read_books
 from tests.faults.small_mine import MAIL_RECIPIENT, SITE_NAME, write_small_mine
 from tests.faults.worker import Worker, WorkOrder, stages_of
 
@@ -69,15 +70,9 @@ def test_a_ledger_that_goes_away_in_the_middle_is_told_clearly_and_all_goes_on_w
         assert published.went_live
         found = fingerprint(worker.ledger, SITE_NAME)
         assert {job["state"] for job in found["jobs"]} == {"fetched"}
-        assert len(found["jobs"]) == len(cloud_jobs(cloud)) == 5
+        assert len(found["jobs"]) == len(read_books(cloud.url)["jobs"]) == 5
         assert found["points"]["count"] == 3000
         worker.ledger.close()
-
-
-def cloud_jobs(cloud: RunningCloud) -> list[object]:
-    from tests.faults.play import read_books
-
-    return list(read_books(cloud)["jobs"])
 
 
 def test_messages_wait_while_mail_and_slack_are_away_and_go_out_in_order(ledger: Ledger, tmp_path: Path):

@@ -33,7 +33,7 @@ def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(
 ):
     migrate(empty_database_url)
     undisturbed = Play(tmp_path / "undisturbed", empty_database_url).perform()
-    killer = Killer(sorted([*DEAREST, *random_moments(SEED, 7, LIVE + 1)], key=lambda moment: moment.stage))
+    killer = Killer(sorted([*DEAREST, *random_moments(SEED, 7, LIVE + 1)]))
 
     killed = Play(tmp_path / "killed", postgis_url).perform(killer)
 
