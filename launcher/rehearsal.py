@@ -109,12 +109,20 @@ class Airflow:
         errors = self._call("GET", f"{self._url}/api/v2/importErrors")["import_errors"]
         return "\n".join(one["stack_trace"].strip()[-1500:] for one in errors) or "  no import error is known"
 
-    def unpause(self) -> None:
-        """This site's DAG, and those that belong to no site (delivery, maintenance)."""
+    def unpause(self) -> bool:
+        """Turn this site's DAG on, and those that belong to no site; say whether this one was off."""
+        was_off = False
         for dag in self._call("GET", f"{self._url}/api/v2/dags?limit=200")["dags"]:
             of_a_site = dag["dag_id"].startswith(("monitor_", "audit_"))
             if dag["is_paused"] and (dag["dag_id"] == self.dag or not of_a_site):
                 self._call("PATCH", f"{self._url}/api/v2/dags/{dag['dag_id']}", {"is_paused": False})
+                was_off |= dag["dag_id"] == self.dag
+        return was_off
+
+    def active_run(self) -> str | None:
+        """A run that is under way or waits for its turn."""
+        runs = self._call("GET", f"{self._dag}/dagRuns?state=running&state=queued&limit=1")["dag_runs"]
+        return runs[0]["dag_run_id"] if runs else None
 
     def runs_of(self, stage: Stage) -> list[dict[str, Any]]:
         """The runs made for a stage so far, oldest first."""
@@ -184,8 +192,7 @@ class Rehearsal:
         print(_headline(len(stages), len(ahead)), flush=True)
         for stage in ahead:
             self._advance_clock(stage)
-            self._airflow.unpause()
-            self._let_it_run(stage)
+            self._let_it_run(stage, just_turned_on=self._airflow.unpause())
             done.append(stage.date)
             write_json(self._note, done)
             status = self._status()
@@ -208,13 +215,23 @@ class Rehearsal:
         if now < wanted:
             call("PUT", f"{self.instance.cloud_url}/clock", {"now": wanted.isoformat()})
 
-    def _let_it_run(self, stage: Stage) -> None:
+    def _let_it_run(self, stage: Stage, *, just_turned_on: bool) -> None:
+        if just_turned_on and (run_id := self._first_scheduled_run()):
+            self._wait(run_id)
+            return
         runs = self._airflow.runs_of(stage)
         if runs and runs[-1]["state"] != "failed":
             run_id = runs[-1]["dag_run_id"]  # interrupted, and going on
         else:
             run_id = self._airflow.trigger(stage, len(runs) + 1)
         self._wait(run_id)
+
+    def _first_scheduled_run(self, patience_seconds: float = 5) -> str | None:
+        """The run that Airflow makes by itself when a DAG with a schedule is turned on; None if it has none."""
+        deadline = time.monotonic() + patience_seconds
+        while (run_id := self._airflow.active_run()) is None and time.monotonic() < deadline:
+            time.sleep(0.3)
+        return run_id
 
     def _wait(self, run_id: str) -> None:
         deadline = time.monotonic() + RUN_WITHIN_SECONDS
