@@ -127,7 +127,7 @@ def _watch(site: Site, track: Track) -> Any:
         def fetch_product(site: str, track: str, job_name: str) -> str | None:
             """Download, verify, check, clip; accept or quarantine."""
             result = tasks.fetch_product(site, track, job_name)
-            get_current_context()["dates"] = result.dates
+            name_after_dates(result.dates)
             if result.state == "quarantined":
                 raise AirflowFailException(f"the product of {job_name} is in quarantine: {result.reason}")
             return result.interferogram_id
@@ -156,6 +156,12 @@ def _watch(site: Site, track: Track) -> Any:
         published = publish_revision(**names)
         fetched >> update_stack(**names) >> published
     return published
+
+
+def name_after_dates(dates: str) -> None:
+    """Let `map_index_template` call a mapped task by its pair's dates."""
+    context: dict[str, Any] = get_current_context()  # type: ignore[assignment]
+    context["dates"] = dates
 
 
 @task(task_id="deliver_messages", trigger_rule=TriggerRule.ALL_DONE, execution_timeout=timedelta(minutes=15))
