@@ -73,6 +73,7 @@ tracks:
     grid: {{epsg: 32649, west: 482400, north: 4143360, pixel_m: 80, columns: 60, rows: 50}}
 network: {{max_days: 30, max_perpendicular_m: 300, neighbours: 2}}
 credits: {{per_month: 1000, reserve: 0}}
+alerts: {{single_messages_for_days: 5}}
 contacts:
   - {{name: Mine safety, email: {MAIL_RECIPIENT}}}
   - {{name: Operations channel, slack: true}}
