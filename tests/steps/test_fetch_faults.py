@@ -2,7 +2,8 @@
 
 import pytest
 
-from sagwatch.errors import TryAgainError
+from sagwatch.errors import BadInputError, TryAgainError
+from sagwatch.steps.fetch_product import _own_folder
 from tests.steps.small_site import small_system
 
 #: What each kind of bad product is told to be.
@@ -172,3 +173,63 @@ def test_a_cloud_that_fails_every_third_time_is_worn_down(system):
     )
     assert system.query("SELECT count(*) FROM sagwatch.product WHERE state = 'quarantined'") == [(0,)]
     assert system.cloud.remaining_credits() == 8000 - 7
+
+
+def test_what_a_killed_fetch_left_behind_is_cleared_away(system):
+    system.sim.show(2)
+    system.detect()
+    system.plan()
+    system.submit()
+    [name] = system.wait()
+    leftover = system.data / "incoming" / name
+    (leftover / "layers-1").mkdir(parents=True)
+    (leftover / "layers-1" / "corr.tif").write_bytes(b"half")
+    (leftover / "product.zip").write_bytes(b"half")
+
+    assert system.fetch(name).state == "accepted"
+    assert list((system.data / "incoming").iterdir()) == []
+
+
+def test_two_processes_do_not_fetch_one_product_at_once(system):
+    system.sim.show(2)
+    system.detect()
+    system.plan()
+    system.submit()
+    [name] = system.wait()
+
+    with _own_folder(system.data / "incoming" / name), pytest.raises(TryAgainError, match="another process"):
+        system.fetch(name)
+
+    assert system.fetch(name).state == "accepted"
+
+
+def test_a_job_that_is_not_of_the_track_or_not_finished_is_refused(system):
+    system.sim.show(2)
+    system.detect()
+    system.plan()
+    [name] = system.submit()
+
+    with pytest.raises(BadInputError, match="it has no product to fetch"):
+        system.fetch(name)
+    with pytest.raises(BadInputError, match="has no job sg-nobody"):
+        system.fetch("sg-nobody")
+
+
+def test_a_second_product_of_a_pair_does_not_replace_the_first(system):
+    """Two orders of a pair may both be made, if HyP3 was given up too early."""
+    system.sim.show(2)
+    [first] = system.run()
+    system.execute(
+        "INSERT INTO sagwatch.job (name, pair_id, attempt, job_type, parameters, credits, state, intended_at) "
+        "SELECT 'sg-again-2', pair_id, 2, job_type, parameters, credits, 'intended', intended_at FROM sagwatch.job"
+    )
+    again = system.ledger.orders.job("sg-again-2").order
+    [job] = system.cloud.submit([again])
+    system.ledger.orders.record_taken({"sg-again-2": job})
+    [name] = system.wait()
+
+    second = system.fetch(name)
+
+    assert (second.state, second.reason) == ("withdrawn", f"the pair has {first.interferogram_id} already")
+    states = system.query("SELECT id, state FROM sagwatch.interferogram WHERE state = 'accepted'")
+    assert states == [(first.interferogram_id, "accepted")]
