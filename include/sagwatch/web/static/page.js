@@ -44,7 +44,8 @@ async function loadOverview() {
   if (!state.sites.length) throw new Error("No mine is watched yet: add a site file.");
   fill($("site"), state.sites.map((site) => [site.name, site.title]));
   const wanted = new URLSearchParams(location.search).get("site");
-  if (state.sites.some((site) => site.name === wanted)) $("site").value = wanted;
+  const first = state.sites.find((site) => site.name === wanted) ?? state.sites.find((site) => site.tracks.some((track) => track.revision_number !== null));
+  if (first) $("site").value = first.name;
   await chooseSite();
 }
 
@@ -88,7 +89,7 @@ function card(track) {
     part.style.width = `${100 * count / total}%`;
     bar.append(part);
   }
-  const counts = element("p", "counts", `${total} acquisitions: `);
+  const counts = element("p", "counts", total ? `${total} acquisitions: ` : "no acquisition yet");
   STATES.filter(([key]) => track.acquisitions[key]).forEach(([key, word], index) => counts.append(index ? ", " : "",
     element("span", key === "new" ? "alarm" : "", `${track.acquisitions[key]} ${word}`)));
   box.append(title, facts, bar, counts);
