@@ -42,6 +42,6 @@ def test_what_the_simulator_needs_is_told_apart():
 
 def test_a_size_that_hyp3_does_not_make_is_refused():
     assert _sizes("40,20") == (40, 20)
-    for wrong in ("30", "", "twenty"):
+    for wrong in ("30", "", "twenty", "40,twenty"):
         with pytest.raises(argparse.ArgumentTypeError, match="pixel sizes in metres"):
             _sizes(wrong)
