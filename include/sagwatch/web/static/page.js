@@ -161,10 +161,19 @@ async function showAlerts() {
     const head = element("div");
     head.append(show, element("span", "badge", open ? `level ${alert.level}` : alert.state),
       ...(alert.state === "clearing" ? [element("span", "badge", "slowing down")] : []));
-    box.append(head, element("p", "", alert.sentence ?? ""),
+    box.append(head, ...told(alert.sentence ?? ""),
       element("p", "fine", `${alert.track}, raised ${day(alert.raised_epoch)}, last seen ${day(alert.last_epoch)}${alert.cleared_epoch ? `, cleared ${day(alert.cleared_epoch)}` : ""}`));
     return box;
   }));
+}
+
+/** What moves and how fast at once; how sure and what cannot be seen on demand. */
+function told(sentence) {
+  const end = sentence.indexOf(". ");
+  if (end < 0) return [element("p", "", sentence)];
+  const rest = element("details");
+  rest.append(element("summary", "", "How sure, since when, what InSAR cannot see"), element("p", "", sentence.slice(end + 2)));
+  return [element("p", "", sentence.slice(0, end + 1)), rest];
 }
 
 async function goTo(alert) {
