@@ -187,6 +187,7 @@ class Rehearsal:
         stages = plan(timeline, self._site_start(), max(0, len(done) - 1 - LIVE_RUNS) + more)
         ahead = [stage for stage in stages if stage.date not in done]
         if not ahead:
+            self._airflow.unpause()  # Airflow's database may be a new one, in which every DAG is off
             return
         before = self._status() if done else {}  # the ledger meets the site in its first run
         print(_headline(len(stages), len(ahead)), flush=True)
@@ -237,7 +238,7 @@ class Rehearsal:
         deadline = time.monotonic() + RUN_WITHIN_SECONDS
         names = [service.name for service in self.instance.services()]
         layout = self.instance.layout
-        while (state := self._airflow.state(run_id)) not in FINISHED:
+        while (state := self._state_if_told(run_id)) not in FINISHED:
             process.check_alive(names, layout.run, layout.log)
             if time.monotonic() > deadline:
                 raise LauncherError(f"run {run_id} does not end; look at {self.instance.airflow_url}")
@@ -248,6 +249,15 @@ class Rehearsal:
                 f"The system stays up: {self.instance.airflow_url} (admin / "
                 f"{self.instance.secrets['admin']}). `make run` tries again, `make stop` ends it."
             )
+
+    def _state_if_told(self, run_id: str) -> str | None:
+        """None from an API server that is too busy to answer: the run goes on all the same, so ask again."""
+        try:
+            return self._airflow.state(run_id)
+        except WebError as error:
+            if 400 <= error.status < 500:
+                raise
+            return None
 
     def _status(self) -> dict[str, Any]:
         return site_status(self.instance)
