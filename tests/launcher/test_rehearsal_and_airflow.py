@@ -25,6 +25,7 @@ class Stage(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answers)
         self.turned_on = []
         self.states = []
+        self.unread = 0  # so many times nobody has read deliver_messages.py yet
 
     def answer(self, method, path):
         if path == "/auth/token":
@@ -34,8 +35,11 @@ class Stage(ThreadingHTTPServer):
         if method == "PATCH":
             self.turned_on.append(path.rpartition("/")[2])
             return 200, {}
+        if path == "/api/v2/dags/deliver_messages" and self.unread:
+            self.unread -= 1
+            return 404, {}
         if path == "/api/v2/dags":
-            names = ["monitor_shaqu", "monitor_other", "deliver_messages"]
+            names = ["monitor_shaqu", "monitor_other"] + ([] if self.unread else ["deliver_messages"])
             return 200, {"dags": [{"dag_id": name, "is_paused": True} for name in names]}
         if path == RUN:
             return self.states.pop(0)
@@ -83,6 +87,10 @@ def rehearsal(stage, tmp_path):
 
 def test_a_wiped_airflow_is_turned_on_again_also_when_nothing_is_ahead(stage, rehearsal):
     write_json(rehearsal.instance.layout.home / "rehearsal.json", DATES)
+
+    (rehearsal.instance.layout.root / "dags").mkdir()
+    (rehearsal.instance.layout.root / "dags" / "deliver_messages.py").touch()
+    stage.unread = 2
 
     rehearsal.run()
 
