@@ -15,7 +15,7 @@ from launcher.cluster import Cluster, find_binaries, home_of_cluster
 from launcher.instance import Instance, Wish, given_database
 from launcher.layout import ROOT, LauncherError, Layout, choose_ports, load_secrets, ordered_ports, write_json
 from launcher.process import MARK, Service
-from launcher.web_client import WebError, get_json
+from launcher.web_client import WebError, call, get_json
 
 HEALTHY_WITHIN_SECONDS = 180
 STARTS_TASKS = ("scheduler", "worker-1", "worker-2")
@@ -149,6 +149,9 @@ def _sick_parts(instance: Instance) -> list[str]:
     try:
         health = get_json(f"{instance.airflow_url}/api/v2/monitor/health")
         sick = [part for part in AIRFLOW_PARTS if (health.get(part) or {}).get("status") != "healthy"]
+        # Another Airflow may have taken the port while ours was starting; it does not know our password.
+        login = {"username": "admin", "password": instance.secrets["admin"]}
+        call("POST", f"{instance.airflow_url}/auth/token", login)
     except WebError:
         sick = ["api-server"]
     try:
