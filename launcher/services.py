@@ -13,7 +13,16 @@ from urllib.parse import urlsplit
 from launcher import process
 from launcher.cluster import Cluster, find_binaries, home_of_cluster
 from launcher.instance import Instance, Wish, given_database
-from launcher.layout import ROOT, LauncherError, Layout, choose_ports, load_secrets, ordered_ports, write_json
+from launcher.layout import (
+    FIRST_PORTS,
+    ROOT,
+    LauncherError,
+    Layout,
+    choose_ports,
+    load_secrets,
+    ordered_ports,
+    write_json,
+)
 from launcher.process import MARK, Service
 from launcher.web_client import WebError, call, get_json
 
@@ -183,11 +192,13 @@ def prepare(layout: Layout, wish: Wish) -> Instance:
     secrets = load_secrets(layout)
     path = layout.home / "ports.json"
     ports = json.loads(path.read_text()) if path.exists() else {}
-    if not (process.marked(secrets["instance"]) and ports.items() >= ordered_ports().items()):
+    instance = Instance(layout, secrets, ports, wish)
+    # What runs keeps its doors. What runs only in part may do so because one of its ports is another's now.
+    keeps = ports.keys() >= FIRST_PORTS.keys() and ports.items() >= ordered_ports().items()
+    if not (keeps and _is_up_as_wished(instance)):
         stop_services(layout, secrets["instance"])
         stop_cluster(layout)
-        ports = choose_ports(layout)  # what runs keeps its doors
-    instance = Instance(layout, secrets, ports, wish)
+        instance = Instance(layout, secrets, choose_ports(layout), wish)
     write_json(layout.home / "wish.json", asdict(wish))
     _write_environment_file(instance)
     return instance

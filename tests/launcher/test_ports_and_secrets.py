@@ -1,6 +1,7 @@
 """What an instance keeps: folders, secrets, ports."""
 
 import json
+import os
 import socket
 import stat
 import subprocess
@@ -8,6 +9,8 @@ import sys
 
 import pytest
 
+from launcher import process, services
+from launcher.instance import Wish
 from launcher.layout import (
     FIRST_PORTS,
     ROOT,
@@ -112,3 +115,20 @@ def test_an_ordered_port_that_is_none_is_refused(monkeypatch, nonsense):
 
     with pytest.raises(LauncherError, match="SAGWATCH_CLOUD_PORT"):
         ordered_ports()
+
+
+def test_what_runs_only_in_part_gives_up_a_port_that_another_program_has_now(layout, taken_port):
+    """Else `make run` would meet the same taken port again and again."""
+    ports = choose_ports(layout)
+    (layout.home / "ports.json").write_text(json.dumps({**ports, "airflow": taken_port}))
+    mark = {**os.environ, process.MARK: load_secrets(layout)["instance"]}
+    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], env=mark)
+    try:
+        instance = services.prepare(layout, Wish())
+
+        assert instance.ports["airflow"] != taken_port
+        assert {**instance.ports, "airflow": 0} == {**ports, "airflow": 0}
+        assert process.started_at(left.pid) is None
+    finally:
+        left.kill()
+        left.wait()
