@@ -1,4 +1,4 @@
-"""A mine of 60 x 50 pixels over ground that is invented: one trough that moves from the start, one that starts live."""
+"""A mine of 60 x 50 pixels, its ground invented: a trough that moves and later faster, and one that starts live."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ troughs:
     lat: 37.428
     radius_m: 500
     rates:
-      - {from: 2023-06-01, peak_los_mm_yr: -300}
+      - {from: 2023-06-01, peak_los_mm_yr: -200}
+      - {from: 2024-03-20, peak_los_mm_yr: -800}
   - name: new_face
     lon: 110.840
     lat: 37.411
