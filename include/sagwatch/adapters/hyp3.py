@@ -148,7 +148,9 @@ class Hyp3Cloud:
         if len(ids) > ONE_BY_ONE:
             with _hyp3_errors("listing the account's jobs"):
                 wanted = set(ids)
-                jobs = {j.job_id: _job(j) for j in self._hyp3.find_jobs(start=since).jobs if j.job_id in wanted}
+                jobs = {
+                    j.job_id: _job(j) for j in self._hyp3.find_jobs(start=since).jobs if j.job_id in wanted
+                }
         for job_id in ids:
             if job_id not in jobs and (job := self._job_by_id(job_id)) is not None:
                 jobs[job_id] = job
