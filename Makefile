@@ -5,7 +5,8 @@
 #   make lock [UPGRADE=1]
 #   make test [ARGS="tests/domain -x"]
 #   make psql [SITE=shaqu] [ROLE=analyst|owner] [SQL="SELECT ..."]
-#   make bench-run JSON=FILE
+#   make bench-run JSON=FILE [SIZES=40,20]
+#   make kill-test [ROUNDS=n] [SEED=n]
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ifeq ($(strip $(PYTHON)),)
@@ -16,7 +17,7 @@ LAUNCHER = @$(PYTHON) -B -m launcher
 SITE ?= shaqu
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop clean test status psql lock lint bench-run
+.PHONY: help run stop clean test status psql lock lint bench-run kill-test
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -39,4 +40,7 @@ psql:
 
 bench-run:
 	$(if $(JSON),,$(error say where the figures go: make bench-run JSON=FILE))
-	$(LAUNCHER) bench '$(JSON)'
+	$(LAUNCHER) bench '$(JSON)' $(if $(SIZES),--sizes '$(SIZES)')
+
+kill-test:
+	$(LAUNCHER) kill-test $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SEED),--seed '$(SEED)')

@@ -1,8 +1,8 @@
 """### Is the answer still MintPy's?
 
-Every week, for every track of the site: each file of the published revision is read and its hash compared, and MintPy's own
-programs solve the same interferograms anew, in a process of their own. What they find is a row in the ledger
-(`operation_event`, kind `audit`); a difference beyond the tolerance turns this page red.
+Every week, for every track of the site: each file of the published revision is read and its hash compared, and
+MintPy's own programs solve the same interferograms anew, in a process of their own. What they find is a row in the
+ledger (`operation_event`, kind `audit`); a difference beyond the tolerance turns this page red.
 """
 
 from sagwatch.adapters.site_files import load_sites

@@ -12,8 +12,8 @@ the recovery after a crash are the same run:
 7. **publish_revision** judges what moves, and shows the new numbers in one transaction
 8. **deliver_messages** tells people
 
-*Skipped* means that there was nothing to do. A red **nothing_failed** names what failed; everything else went on, and the
-next run picks up the rest by itself.
+*Skipped* means that there was nothing to do. A red **nothing_failed** names what failed; everything else went on, and
+the next run picks up the rest by itself.
 """
 
 # Airflow finds DAGs in this file: monitor() registers each.

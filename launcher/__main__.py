@@ -1,4 +1,4 @@
-"""`python3 -m launcher run|stop|clean|test|status|psql|lock|lint|bench`: what the Makefile calls."""
+"""`python3 -m launcher run|stop|clean|test|status|psql|lock|lint|bench|kill-test`: what the Makefile calls."""
 
 from __future__ import annotations
 
@@ -160,7 +160,8 @@ def test(arguments: argparse.Namespace) -> int:
     given = os.environ.get("SAGWATCH_TEST_DATABASE_URL")
     install.ensure_system_packages(database=given is None, redis=True, browser=True)
     install.ensure_environment(ROOT)
-    return _python("-m", "pytest", "-q", *arguments.words)
+    side_by_side = str(min(os.cpu_count() or 1, 4))
+    return _python("-m", "pytest", "-q", "-n", side_by_side, "--dist", "loadfile", *arguments.words)
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -212,7 +213,16 @@ def bench(arguments: argparse.Namespace) -> int:
     install.check_machine(ROOT)
     install.ensure_system_packages(database=True)
     install.ensure_environment(ROOT)
-    return _python("-m", "benchmarks", "--json", str(Path(arguments.file).resolve()))
+    words = ["--sizes", arguments.sizes] if arguments.sizes else []
+    return _python("-m", "benchmarks", "--json", str(Path(arguments.file).resolve()), *words)
+
+
+def kill_test(arguments: argparse.Namespace) -> int:
+    """Kill everything at random moments, many times, and compare the end with an undisturbed run."""
+    install.check_machine(ROOT)
+    install.ensure_system_packages(database=True)
+    install.ensure_environment(ROOT)
+    return _python("-m", "tests.faults", "--rounds", str(arguments.rounds), "--seed", str(arguments.seed))
 
 
 def _python(*words: str) -> int:
@@ -249,7 +259,12 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--sql", help="ask this and return")
     command("lock", lock).add_argument("--upgrade", action="store_true", help="take the newest of everything")
     command("lint", lint)
-    command("bench", bench).add_argument("file")
+    one = command("bench", bench)
+    one.add_argument("file")
+    one.add_argument("--sizes", help="pixel sizes in metres, as 40,20")
+    one = command("kill-test", kill_test)
+    one.add_argument("--rounds", type=int, default=3)
+    one.add_argument("--seed", type=int, default=1)
     return parser
 
 

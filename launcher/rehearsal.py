@@ -109,12 +109,20 @@ class Airflow:
         errors = self._call("GET", f"{self._url}/api/v2/importErrors")["import_errors"]
         return "\n".join(one["stack_trace"].strip()[-1500:] for one in errors) or "  no import error is known"
 
-    def unpause(self) -> None:
-        """This site's DAG, and those that belong to no site (delivery, maintenance)."""
+    def unpause(self) -> bool:
+        """Turn this site's DAG on, and those that belong to no site; say whether this one was off."""
+        was_off = False
         for dag in self._call("GET", f"{self._url}/api/v2/dags?limit=200")["dags"]:
             of_a_site = dag["dag_id"].startswith(("monitor_", "audit_"))
             if dag["is_paused"] and (dag["dag_id"] == self.dag or not of_a_site):
                 self._call("PATCH", f"{self._url}/api/v2/dags/{dag['dag_id']}", {"is_paused": False})
+                was_off |= dag["dag_id"] == self.dag
+        return was_off
+
+    def active_run(self) -> str | None:
+        """A run that is under way or waits for its turn."""
+        runs = self._call("GET", f"{self._dag}/dagRuns?state=running&state=queued&limit=1")["dag_runs"]
+        return runs[0]["dag_run_id"] if runs else None
 
     def runs_of(self, stage: Stage) -> list[dict[str, Any]]:
         """The runs made for a stage so far, oldest first."""
@@ -179,13 +187,13 @@ class Rehearsal:
         stages = plan(timeline, self._site_start(), max(0, len(done) - 1 - LIVE_RUNS) + more)
         ahead = [stage for stage in stages if stage.date not in done]
         if not ahead:
+            self._airflow.unpause()  # Airflow's database may be a new one, in which every DAG is off
             return
         before = self._status() if done else {}  # the ledger meets the site in its first run
         print(_headline(len(stages), len(ahead)), flush=True)
         for stage in ahead:
             self._advance_clock(stage)
-            self._airflow.unpause()
-            self._let_it_run(stage)
+            self._let_it_run(stage, just_turned_on=self._airflow.unpause())
             done.append(stage.date)
             write_json(self._note, done)
             status = self._status()
@@ -208,7 +216,10 @@ class Rehearsal:
         if now < wanted:
             call("PUT", f"{self.instance.cloud_url}/clock", {"now": wanted.isoformat()})
 
-    def _let_it_run(self, stage: Stage) -> None:
+    def _let_it_run(self, stage: Stage, *, just_turned_on: bool) -> None:
+        if just_turned_on and (run_id := self._first_scheduled_run()):
+            self._wait(run_id)
+            return
         runs = self._airflow.runs_of(stage)
         if runs and runs[-1]["state"] != "failed":
             run_id = runs[-1]["dag_run_id"]  # interrupted, and going on
@@ -216,11 +227,18 @@ class Rehearsal:
             run_id = self._airflow.trigger(stage, len(runs) + 1)
         self._wait(run_id)
 
+    def _first_scheduled_run(self, patience_seconds: float = 5) -> str | None:
+        """The run that Airflow makes by itself when a DAG with a schedule is turned on; None if it has none."""
+        deadline = time.monotonic() + patience_seconds
+        while (run_id := self._airflow.active_run()) is None and time.monotonic() < deadline:
+            time.sleep(0.3)
+        return run_id
+
     def _wait(self, run_id: str) -> None:
         deadline = time.monotonic() + RUN_WITHIN_SECONDS
         names = [service.name for service in self.instance.services()]
         layout = self.instance.layout
-        while (state := self._airflow.state(run_id)) not in FINISHED:
+        while (state := self._state_if_told(run_id)) not in FINISHED:
             process.check_alive(names, layout.run, layout.log)
             if time.monotonic() > deadline:
                 raise LauncherError(f"run {run_id} does not end; look at {self.instance.airflow_url}")
@@ -231,6 +249,15 @@ class Rehearsal:
                 f"The system stays up: {self.instance.airflow_url} (admin / "
                 f"{self.instance.secrets['admin']}). `make run` tries again, `make stop` ends it."
             )
+
+    def _state_if_told(self, run_id: str) -> str | None:
+        """None from an API server that is too busy to answer: the run goes on all the same, so ask again."""
+        try:
+            return self._airflow.state(run_id)
+        except WebError as error:
+            if 400 <= error.status < 500:
+                raise
+            return None
 
     def _status(self) -> dict[str, Any]:
         return site_status(self.instance)
@@ -275,12 +302,12 @@ def summary(instance: Instance) -> str:
         "simulated cloud": f"{instance.cloud_url}   (its mails, Slack posts and jobs)",
         "acquisitions": f"{_count(status, 'acquisitions')}, the newest of {status.get('last_epoch')}",
         "pairs, jobs": f"{_count(status, 'pairs')} pairs, {_count(status, 'jobs')} jobs, "
-        f"{_count(status, 'credits_spent')} credits spent, {status.get('credits_remaining')} left",
+        f"{_count(status, 'credits_spent')} credits spent, {_count(status, 'credits_remaining')} left this month",
         "points": f"{_count(status, 'points')} in revision {status.get('revision')}",
         "worst velocity": "-" if worst is None else f"{worst:.0f} mm/yr in the line of sight",
         "zones, alerts": f"{_count(status, 'zones')} zones, {_count(status, 'alerts_open')} open alerts",
         "messages": f"{_count(status, 'messages_sent')} sent, {_count(status, 'messages_waiting')} waiting",
-        "MintPy files": str(status.get("mintpy_folder")),
+        "MintPy files": str(instance.layout.data / (status.get("mintpy_folder") or "")),
         "SQL": f"make psql{_site_word(instance)}   (views in schema analyst; try \\dv)",
         "logs": str(instance.layout.log),
         "stop": "make stop",

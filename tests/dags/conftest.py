@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 import yaml
 from sqlalchemy import make_url
@@ -76,9 +77,18 @@ def outside(
     monkeypatch.setitem(DEFAULT_ARGS, "retry_delay", timedelta(seconds=0.2))
     monkeypatch.setitem(DEFAULT_ARGS, "max_retry_delay", timedelta(seconds=0.5))
     with start(tmp_path / "cloud", job_seconds=0.5) as cloud:
-        for name, connection in connections(postgis_url, cloud.url, cloud.smtp_port).items():
+        loader = as_loader(postgis_url)
+        for name, connection in connections(loader, cloud.url, cloud.smtp_port).items():
             monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
         yield Outside(cloud, ledger, tmp_path / "data", sites_folder)
+
+
+def as_loader(url: str) -> str:
+    """The same ledger as the role that production gives to the steps: nothing here needs an owner."""
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute("ALTER ROLE sagwatch_loader LOGIN PASSWORD 'for-tests-only'")
+    loader = make_url(url).set(username="sagwatch_loader", password="for-tests-only")
+    return loader.render_as_string(hide_password=False)
 
 
 def connections(database_url: str, cloud_url: str, smtp_port: int) -> dict[str, dict[str, object]]:

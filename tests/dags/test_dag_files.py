@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,12 @@ STEPS = [
     "update_stack",
     "publish_revision",
 ]
+
+
+HEAVY = """
+asf_search hyp3_sdk rasterio h5py scipy numba mintpy matplotlib geoalchemy2 psycopg requests
+sagwatch.steps.publish_revision sagwatch.engine sagwatch.adapters.database.ledger
+"""
 
 
 def dag_bag() -> DagBag:
@@ -47,7 +54,7 @@ def test_the_sites_that_ship_load() -> None:
 def test_the_graph_of_a_track_is_the_way_of_the_data(sites_folder: Path) -> None:
     dag = dag_bag().dags["monitor_shaqu"]
 
-    for earlier, later in zip(STEPS, STEPS[1:], strict=False):
+    for earlier, later in pairwise(STEPS):
         assert dag.get_task(f"t011a.{later}").upstream_task_ids == {f"t011a.{earlier}"}
     assert dag.get_task("deliver_messages").upstream_task_ids == {"t011a.publish_revision"}
     assert {task.task_id for task in dag.tasks if not task.downstream_task_ids} == {"nothing_failed"}
@@ -96,22 +103,7 @@ def test_every_task_has_a_time_limit_tells_of_its_failure_and_knows_what_to_try_
 
 @pytest.mark.parametrize("file", sorted(path.name for path in DAGS.glob("*.py")))
 def test_reading_a_dag_file_imports_nothing_heavy(file: str, sites_folder: Path) -> None:
-    heavy = [
-        "asf_search",
-        "hyp3_sdk",
-        "rasterio",
-        "h5py",
-        "scipy",
-        "numba",
-        "mintpy",
-        "matplotlib",
-        "geoalchemy2",
-        "psycopg",
-        "requests",
-        "sagwatch.steps.publish_revision",
-        "sagwatch.engine",
-        "sagwatch.adapters.database.ledger",
-    ]
+    heavy = HEAVY.split()
     code = (
         "import sys, runpy, airflow.sdk; before = set(sys.modules);"
         f"runpy.run_path({str(DAGS / file)!r});"

@@ -107,20 +107,22 @@ def test_an_analyst_cannot_write_whatever_defaults_are_switched_off(analyst_url_
 
 
 @pytest.fixture(scope="module")
-def analyst_url_shared(postgis_server, template_database):
-    """One migrated database for all attacks: none may change it anyway."""
+def shared_url(postgis_server, template_database):
+    """One migrated database, as superuser, for everything that may change nothing or does no harm."""
     name = f"sagwatch_attacked_{secrets.token_hex(4)}"
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
     with psycopg.connect(postgis_server, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(template_database)
-            )
-        )
+        connection.execute(create.format(sql.Identifier(name), sql.Identifier(template_database)))
     url = make_url(postgis_server).set(database=name).render_as_string(hide_password=False)
     migrate(url, {"analyst": PASSWORD})
-    yield login(url, "analyst", PASSWORD)
+    yield url
     with psycopg.connect(postgis_server, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="module")
+def analyst_url_shared(shared_url):
+    return login(shared_url, "analyst", PASSWORD)
 
 
 def test_a_function_of_ours_cannot_be_led_astray_by_the_search_path(analyst_url):
@@ -145,8 +147,8 @@ def test_a_function_of_ours_cannot_be_led_astray_by_the_search_path(analyst_url)
         "TRUNCATE sagwatch.alert_event CASCADE",
     ],
 )
-def test_events_are_only_ever_inserted_even_by_a_superuser(postgis_url, statement):
-    with psycopg.connect(postgis_url) as connection:
+def test_events_are_only_ever_inserted_even_by_a_superuser(shared_url, statement):
+    with psycopg.connect(shared_url) as connection:
         connection.execute("SET session_replication_role = replica")
         with pytest.raises(errors.InsufficientPrivilege, match="only ever inserted"):
             connection.execute(statement)
@@ -173,8 +175,8 @@ def as_role(url, role, statement):
         ("sagwatch_web", "SELECT * FROM analyst.current_velocities"),
     ],
 )
-def test_every_role_can_do_its_work(postgis_url, role, statement):
-    as_role(postgis_url, role, statement)
+def test_every_role_can_do_its_work(shared_url, role, statement):
+    as_role(shared_url, role, statement)
 
 
 @pytest.mark.parametrize(
@@ -194,9 +196,9 @@ def test_every_role_can_do_its_work(postgis_url, role, statement):
         ("sagwatch_web", "INSERT INTO sagwatch.credit_reading (read_at) VALUES (now())"),
     ],
 )
-def test_no_role_can_do_more_than_its_work(postgis_url, role, statement):
+def test_no_role_can_do_more_than_its_work(shared_url, role, statement):
     with pytest.raises(errors.InsufficientPrivilege):
-        as_role(postgis_url, role, statement)
+        as_role(shared_url, role, statement)
 
 
 @pytest.fixture

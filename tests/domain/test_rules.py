@@ -103,12 +103,12 @@ def test_the_highest_level_of_any_window_counts():
 
 def test_half_a_zone_without_data_says_nothing():
     values = np.full((6, 6), -60.0)
-    has_data = np.ones((6, 6), bool)
-    has_data[:, :4] = False
+    values[:, :4] = np.nan
 
-    reading, _ = read_zone(np.arange(36), [moving_window(values, usable=has_data)], has_data, RULES)
+    reading, shown = read_zone(np.arange(36), [moving_window(values)], np.isfinite(values), RULES)
 
     assert reading is None
+    assert shown[0].level_now == 1, "what is left would have spoken"
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,10 @@ def test_the_largest_part_of_a_zone_that_splits_keeps_its_id():
     assert found.zone_of_area == (None, "p")
     assert found.parent_of_area == ("p", None)
 
+    # Also where the smaller part resembles the zone more, because the larger one grew beyond it.
+    found = follow([block(10, 10, 3, 13), block(10, 24, 7, 6)], parent)
+    assert found.zone_of_area == (None, "p")
+
 
 def test_the_oldest_of_zones_that_merge_lives_on_whatever_their_size():
     old = zone("old", block(10, 10, 3, 3), born=DAY - timedelta(days=50))

@@ -57,9 +57,12 @@ class Moment:
     delay_seconds: float
     victim: str
 
+    def __lt__(self, other: Moment) -> bool:
+        return (self.stage, STEPS.index(self.step)) < (other.stage, STEPS.index(other.step))
+
 
 def random_moments(seed: int, count: int, stages: int, database_too: bool = False) -> list[Moment]:
-    """Moments in order of their stages, the first fill being stage 0."""
+    """Moments in the order in which a worker comes to them; the first fill is stage 0."""
     rng = random.Random(seed)
     weights = WEIGHTS if database_too else (*WEIGHTS[:-1], 0)
     moments = [
@@ -71,7 +74,7 @@ def random_moments(seed: int, count: int, stages: int, database_too: bool = Fals
         )
         for _ in range(count)
     ]
-    return sorted(moments, key=lambda moment: moment.stage)
+    return sorted(moments)
 
 
 class Killer:

@@ -108,7 +108,7 @@ class Play:
                     raise TimeoutError(f"{self.folder}: not done after {MOST_SECONDS} s")
                 disturber.watch(crew)
             seconds = time.monotonic() - began
-            return Outcome(self._fingerprint(), read_books(crew.cloud), list(self._leftovers()), seconds)
+            return Outcome(self._fingerprint(), read_books(crew.cloud.url), list(self._leftovers()), seconds)
 
     def write_order(self, cloud: RunningCloud) -> None:
         """Tell the worker where everything is."""
@@ -217,20 +217,28 @@ class Crew:
         self._cloud_life.close()
 
 
-def read_books(cloud: RunningCloud) -> dict[str, Any]:
+def read_books(cloud_url: str) -> dict[str, Any]:
     """What the simulated cloud remembers: every order, the account, each message once by its Message-ID."""
     jobs: list[dict[str, Any]] = []
-    page = f"{cloud.url}/jobs"
+    page = f"{cloud_url}/jobs"
     while page:
         answer = _ask(page)
         jobs += answer["jobs"]
         page = answer.get("next", "")
     kept = ("name", "job_id", "job_type", "job_parameters", "credit_cost", "status_code", "request_time")
+    messages = _ask(f"{cloud_url}/messages")
     return {
         "jobs": sorted(({key: job[key] for key in kept} for job in jobs), key=lambda job: str(job["name"])),
-        "credits_left": _ask(f"{cloud.url}/user")["remaining_credits"],
-        "messages": sorted([one["kind"], one["message_id"], one["text"]] for one in cloud.messages()),
+        "credits_left": _ask(f"{cloud_url}/user")["remaining_credits"],
+        "messages": sorted(
+            [one["kind"], str(one["message_id"]), _without_note(one["text"])] for one in messages
+        ),
     }
+
+
+def _without_note(text: str) -> str:
+    """The words of a message without the mark that it may be a repeat."""
+    return text.removeprefix("(This may be a repeat of an earlier message with the same number.)").strip()
 
 
 def _ask(url: str) -> Any:

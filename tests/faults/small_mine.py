@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from sagwatch.adapters.database.ledger import Ledger
+from sagwatch.adapters.database.outbox import Channel, DraftMessage
 from sagwatch.adapters.site_files import read_site
 from sagwatch.domain.site import Site
 
@@ -73,6 +76,7 @@ tracks:
     grid: {{epsg: 32649, west: 482400, north: 4143360, pixel_m: 80, columns: 60, rows: 50}}
 network: {{max_days: 30, max_perpendicular_m: 300, neighbours: 2}}
 credits: {{per_month: 1000, reserve: 0}}
+alerts: {{single_messages_for_days: 5}}
 contacts:
   - {{name: Mine safety, email: {MAIL_RECIPIENT}}}
   - {{name: Operations channel, slack: true}}
@@ -98,3 +102,28 @@ def write_small_mine(folder: Path) -> SmallMine:
     mine.scenario_file.write_text(SCENARIO)
     mine.site_file.write_text(SITE)
     return mine
+
+
+def put_messages(ledger: Ledger, channel: Channel, recipient: str, count: int, first: int = 0) -> list[str]:
+    """Put so many messages into the outbox; returns their Message-IDs in order."""
+    drafts = [
+        DraftMessage(
+            dedupe_key=f"{channel} {number}",
+            site=SITE_NAME,
+            alert_id=None,
+            event_id=None,
+            kind="summary",
+            channel=channel,
+            recipient=recipient,
+            message_id=f"<{channel}-{number}@sagwatch>",
+            in_reply_to=None,
+            subject=f"number {number}",
+            body_text="The ground moves.",
+            body_html=None,
+        )
+        for number in range(first, first + count)
+    ]
+    as_of = datetime(2024, 6, 1, tzinfo=UTC)
+    with ledger.begin() as session:
+        assert ledger.outbox.put(session, drafts, as_of) == count
+    return [draft.message_id for draft in drafts]

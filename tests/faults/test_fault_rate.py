@@ -21,7 +21,7 @@ API_FAULTS = ("api_unavailable", "api_bad_gateway", "api_too_many_requests")
 
 
 class FaultyDays:
-    """Every third request to HyP3 fails, in each step in another way; half of the stages lose the answer to an order."""
+    """Every third request to HyP3 fails, in each step in another way; half of the stages lose an order's answer."""
 
     def __init__(self, cloud: RunningCloud, seed: int) -> None:
         self._cloud = cloud
@@ -58,7 +58,7 @@ def test_with_a_third_of_answers_faulty_each_pair_is_ordered_and_paid_once(
         with caplog.at_level(logging.INFO):
             Worker(order, days.before_step).run()
         cloud.faults()
-        books, requests = read_books(cloud), cloud.get("/requests")
+        books, requests = read_books(cloud.url), cloud.get("/requests")
 
     found = fingerprint(ledger, SITE_NAME)
     assert [one["state"] for one in found["acquisitions"]] == ["used"] * (FIRST_FILL + LIVE)

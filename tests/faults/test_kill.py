@@ -3,46 +3,83 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
+from sqlalchemy import make_url
 
 from sagwatch.adapters.database.fingerprint import differences, fingerprint
 from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.migrate import migrate
-from tests.faults.kill_loop import Killer, Moment, random_moments
+from tests.faults.ambush import TRAPS, Ambush
+from tests.faults.kill_loop import Killer, random_moments
 from tests.faults.play import LIVE, Outcome, Play
 from tests.faults.small_mine import MAIL_RECIPIENT, SITE_NAME
 
 SEED = 20170501
-#: Chosen, because an order whose answer is lost and a message that nobody knows the end of are the dearest moments.
-DEAREST = [
-    Moment(0, "submit_jobs", 0.25, "worker"),
-    Moment(0, "publish_revision", 0.3, "worker"),
-    Moment(0, "deliver_messages", 0.02, "worker"),
-]
+KILLS = 10
+
+
+@dataclass(frozen=True)
+class Rig:
+    """Where plays can be performed, and how the undisturbed one came out."""
+
+    server: str
+    folder: Path
+    undisturbed: Outcome
+
+
+@pytest.fixture(scope="module")
+def rig(postgis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    folder = tmp_path_factory.mktemp("kill")
+    with _ledger(postgis_server) as url:
+        yield Rig(postgis_server, folder, Play(folder / "undisturbed", url).perform())
+
+
+@contextmanager
+def _ledger(server: str) -> Iterator[str]:
+    """A migrated database that is ours alone."""
+    name = f"sagwatch_kill_{uuid.uuid4().hex[:12]}"
+    url = make_url(server).set(database=name).render_as_string(hide_password=False)
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        migrate(url)
+        yield url
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(
-    postgis_url: str, empty_database_url: str, tmp_path: Path
-):
-    migrate(empty_database_url)
-    undisturbed = Play(tmp_path / "undisturbed", empty_database_url).perform()
-    killer = Killer(sorted([*DEAREST, *random_moments(SEED, 7, LIVE + 1)], key=lambda moment: moment.stage))
+def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(rig: Rig):
+    killer = Killer(random_moments(SEED, KILLS, LIVE + 1))
+    with _ledger(rig.server) as url:
+        killed = Play(rig.folder / "killed", url).perform(killer)
 
-    killed = Play(tmp_path / "killed", postgis_url).perform(killer)
+        assert killed.complaints(rig.undisturbed) == []
+        assert len(killer.killed) >= KILLS - 2
+        assert {"worker", "cloud"} <= {word for one in killer.killed for word in one.victim.split(" and ")}
+        _assert_that_it_was_worth_comparing(rig.undisturbed)
+        _assert_that_nothing_happened_twice(killed)
+        _assert_that_a_change_would_be_seen(url, rig.undisturbed)
 
-    assert killed.complaints(undisturbed) == []
-    assert len(killer.killed) >= 8
-    assert {"worker", "cloud"} <= {word for one in killer.killed for word in one.victim.split(" and ")}
-    _assert_that_it_was_worth_comparing(undisturbed)
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_worker_that_dies_between_an_effect_and_its_record_does_nothing_twice(rig: Rig):
+    ambush = Ambush(TRAPS)
+    with _ledger(rig.server) as url:
+        killed = Play(rig.folder / "ambushed", url).perform(ambush)
+
+    assert ambush.caught == [trap.name for trap in TRAPS]
+    assert killed.complaints(rig.undisturbed) == []
     _assert_that_nothing_happened_twice(killed)
-    _assert_that_a_change_would_be_seen(postgis_url, undisturbed)
 
 
 def _assert_that_it_was_worth_comparing(outcome: Outcome) -> None:

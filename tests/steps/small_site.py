@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from sqlalchemy import text
 
 from sagwatch.adapters.asf import AsfCatalogue
@@ -18,7 +21,11 @@ from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.hyp3 import Hyp3Cloud
 from sagwatch.domain.site import GridRules, Site, Track
 from sagwatch.settings import ProductSettings
-from sagwatch.simulation.running import RunningCloud, start
+from sagwatch.simulation.cloud import Cloud
+from sagwatch.simulation.running import RunningCloud
+from sagwatch.simulation.scenario import read_scenario
+from sagwatch.simulation.server import create_app
+from sagwatch.simulation.world import ScenarioWorld
 from sagwatch.steps.detect_scenes import Detected, detect_scenes
 from sagwatch.steps.fetch_product import FetchResult, fetch_product
 from sagwatch.steps.plan_pairs import Planned, plan_pairs
@@ -128,12 +135,15 @@ class SmallSystem:
             pause_seconds=0,
         )
 
+    def fetch_all(self) -> list[FetchResult]:
+        return [self.fetch(name) for name in self.wait()]
+
     def run(self) -> list[FetchResult]:
         """The whole way once."""
         self.detect()
         self.plan()
         self.submit()
-        return [self.fetch(name) for name in self.wait()]
+        return self.fetch_all()
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         with self.ledger.begin() as session:
@@ -159,11 +169,33 @@ class SmallSystem:
 
 
 @contextmanager
+def cloud_in_a_thread(folder: Path, scenario: Path) -> Iterator[RunningCloud]:
+    """The simulated cloud over HTTP, but in this process: it starts in a tenth of a second."""
+    cloud = Cloud(ScenarioWorld(read_scenario(str(scenario))), folder)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(cloud), log_level="error", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    cloud.maker.start()
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield RunningCloud(None, f"http://127.0.0.1:{listener.getsockname()[1]}", 0, folder)  # type: ignore[arg-type]
+    finally:
+        server.should_exit = True
+        thread.join()
+        cloud.maker.stop()
+        cloud.state.close()
+        listener.close()
+
+
+@contextmanager
 def small_system(
     folder: Path, ledger: Ledger, site: Site | None = None, **changes: Any
 ) -> Iterator[SmallSystem]:
     """A running small world with a site on it."""
     data = folder / "data"
     data.mkdir()
-    with start(folder / "cloud", scenario=str(write_small_world(folder, credits_per_month="8000"))) as sim:
+    scenario = write_small_world(folder, credits_per_month="8000")
+    with cloud_in_a_thread(folder / "cloud", scenario) as sim:
         yield SmallSystem(sim, ledger, data, site or small_site(), **changes)

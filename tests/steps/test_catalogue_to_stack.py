@@ -117,18 +117,20 @@ def test_a_late_date_is_found_by_its_update_and_joins_the_network(system):
     """The sixth date appears 30 days late, after the two that follow it."""
     visible = [date.fromisoformat(one["date"]) for one in system.sim.timeline(11)]
     late = next(after for before, after in pairwise(visible) if after < before)
-    before = visible.index(late)
-    system.sim.show(before)
-    system.run()
+    shown = visible.index(late)
+    system.sim.show(shown)
+    system.detect()
+    before = system.plan()
     assert late not in system.states()
 
-    system.sim.show(before + 1)
-    results = system.run()
+    system.sim.show(shown + 1)
+    found = system.detect()
+    after = system.plan()
 
-    assert system.states()[late] == "used"
-    assert all(str(late) in result.dates for result in results)
-    wanted = system.query("SELECT count(*) FROM sagwatch.pair WHERE wanted")
-    assert wanted == [(len(system.jobs_at_hyp3()),)]
+    assert found.new == (late,)
+    assert len(after.new) == after.pairs - before.pairs
+    assert all(f"{late:%Y%m%d}" in pair for pair in after.new)
+    assert len(after.new) == 4
 
 
 def test_missing_state_vectors_leave_the_acquisition_in_the_network(system):
@@ -379,3 +381,44 @@ def test_a_job_that_hyp3_forgot_makes_room_for_another(system):
     [(state, message)] = system.query("SELECT state, message FROM sagwatch.job")
     assert state == "failed"
     assert "no longer knows" in message
+
+
+def test_a_late_date_pushes_out_the_pair_over_it_unless_it_was_paid(system):
+    """With one neighbour, the pair over the late sixth date is no longer wanted: only if nobody ordered it."""
+    visible = [date.fromisoformat(one["date"]) for one in system.sim.timeline(11)]
+    late = next(after for before, after in pairwise(visible) if after < before)
+    shown = visible.index(late)
+    one = system.with_site(network={"max_days": 30, "neighbours": 1})
+    system.sim.show(shown)
+    one.detect()
+    one.plan()
+    [over] = one.query(
+        f"SELECT id, wanted FROM sagwatch.pair WHERE reference_date < '{late}' AND secondary_date > '{late}'"
+    )
+    system.sim.show(shown + 1)
+    one.detect()
+
+    one.plan()
+
+    assert one.query(f"SELECT wanted FROM sagwatch.pair WHERE id = '{over[0]}'") == [(False,)]
+
+    one.execute(
+        f"UPDATE sagwatch.pair SET wanted = true WHERE id = '{over[0]}'",
+        "INSERT INTO sagwatch.job (name, pair_id, attempt, job_type, parameters, credits, state, intended_at) "
+        f"VALUES ('sg-paid-1', '{over[0]}', 1, 'INSAR_ISCE_MULTI_BURST', "
+        """'{"reference": ["a"], "secondary": ["b"]}', 1, 'failed', now())""",
+    )
+    one.plan()
+    assert one.query(f"SELECT wanted FROM sagwatch.pair WHERE id = '{over[0]}'") == [(True,)]
+
+
+def test_a_site_that_begins_earlier_now_is_searched_from_there(system):
+    system.sim.show(12)
+    later = system.with_site(start="2024-05-01")
+    later.detect()
+    assert min(later.states()) > date(2024, 5, 1)
+
+    earlier = later.with_site(start="2024-01-01")
+    earlier.detect()
+
+    assert min(earlier.states()) == date(2024, 1, 1)

@@ -119,6 +119,10 @@ def test_a_first_fill_is_told_together_and_only_the_young_one_by_one():
     for event in events():
         assert (event.epoch.isoformat() in summary) == ((as_of.date() - event.epoch).days > 60)
     assert "12 points are beyond 40 mm/yr over the whole record" in summary
+    assert "still open: 0." in summary, "it was cleared by an event that is told in a message of its own"
+    ago = draft_messages(site_with(), events()[:1], ORIGIN, 0, {}, at(events()[0], 100))[0]
+    assert "1 event of 1 alert between" in ago.body_text
+    assert "still open: 1." in ago.body_text
 
 
 def test_an_old_set_of_events_has_one_summary_whenever_it_is_asked_for():
@@ -161,7 +165,7 @@ def test_a_message_stands_alone(channel, kind):
         "57 interferograms (list 0123456789ab)",
         "37.40000° N, 110.80000° E: all motion is relative to it",
         "not a collapse warning",
-        "no message does not mean that the ground is stable",
+        "silence does not mean that the ground is stable",
         "next acquisition is expected on 2021-03-13",
     ):
         assert said in draft.body_text

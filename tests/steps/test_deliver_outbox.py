@@ -144,9 +144,13 @@ def test_one_recipient_who_cannot_be_reached_holds_up_nobody_else(ledger, stocke
         if message.recipient.startswith("grey"):
             raise TryAgainError("451 try later")
 
-    stocked(*[draft(i, who) for who in ("grey1@x.org", "grey2@x.org", "b@x.org") for i in (1, 2)])
+    stocked(
+        *[draft(i, who) for who in ("grey1@x.org", "grey2@x.org", "grey3@x.org", "b@x.org") for i in (1, 2)]
+    )
     mail = Receiver(before=grey)
 
+    deliver_messages(ledger, {"mail": mail}, AS_OF)
+    let_leases_run_out(ledger)
     deliver_messages(ledger, {"mail": mail}, AS_OF)
 
     assert mail.subjects == ["b@x.org 1", "b@x.org 2"]

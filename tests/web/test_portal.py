@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from sqlalchemy import make_url
 
 from sagwatch.web.app import HEADERS, create_app
 
@@ -42,9 +44,16 @@ def signed_in(
     from airflow.api_fastapi.app import get_auth_manager
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 
-    from sagwatch.orchestration import wiring
-
-    monkeypatch.setattr(wiring, "web_database_url", known.reader._address)
+    address = make_url(known.url)
+    connection = {
+        "conn_type": "postgres",
+        "host": address.host,
+        "port": address.port,
+        "login": address.username,
+        "password": address.password,
+        "schema": address.database,
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_SAGWATCH_DATABASE", json.dumps(connection))
     clients = {}
     for role in ("admin", "viewer", None):
         token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=str(role), role=role))

@@ -192,6 +192,9 @@ class Hyp3Cloud:
             with self._open(session, job.file_url) as answer, target.open("wb") as file:
                 _check_answer(answer, job)
                 written = _copy(answer, file, limit_bytes)
+                # Written down all the same: the page is the evidence of what went wrong.
+                if "text/html" in answer.headers.get("content-type", "").lower():
+                    raise BadProductError(f"instead of {job.file_name} a web page came, perhaps a login")
         if job.file_bytes is not None and written != job.file_bytes:
             raise BadProductError(f"{job.file_name} has {written} bytes, {job.file_bytes} were announced")
 
@@ -264,9 +267,6 @@ def _check_answer(answer: requests.Response, job: CloudJob) -> None:
     if answer.status_code == 401:
         raise StopAndAskError(f"the download of {job.file_name} asks for a login")
     answer.raise_for_status()
-    kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind == "text/html":
-        raise BadProductError(f"instead of {job.file_name} a web page came, perhaps a login")
 
 
 def _copy(answer: requests.Response, file: IO[bytes], limit_bytes: int) -> int:

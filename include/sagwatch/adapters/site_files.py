@@ -83,7 +83,7 @@ def read_site(file: Path) -> Site:
     try:
         site = Site.model_validate(raw)
     except ValidationError as problem:
-        told = [_told(error) for error in problem.errors()]
+        told = [_told(error) for error in problem.errors() if not _follows(error, problem.errors())]
         raise SiteFileError("\n".join(f"{file}: {line}" for line in told), file=file) from None
     if site.name != file.stem:
         raise SiteFileError(
@@ -109,6 +109,14 @@ def _parse(file: Path) -> Any:
     except (ValueError, RecursionError) as problem:
         # An impossible date such as 2024-02-31, or a file that refers to itself.
         raise SiteFileError(f"{file}: not YAML: {problem}", file=file) from None
+
+
+def _follows(error: Any, errors: Sequence[Any]) -> bool:
+    """Whether an error is only the echo of another: a list is too short because its one entry is bad."""
+    depth = len(error["loc"])
+    return error["type"] == "too_short" and any(
+        len(other["loc"]) > depth and other["loc"][:depth] == error["loc"] for other in errors
+    )
 
 
 def _told(error: Any) -> str:

@@ -20,7 +20,7 @@ from sagwatch.domain.ids import opaque_id
 from sagwatch.domain.sentence import area_words, place_words
 
 NOT_A_WARNING = (
-    "This is not a collapse warning: brittle or fast events can happen without any sign in InSAR, and no message "
+    "This is not a collapse warning: brittle or fast events can happen without any sign in InSAR, and silence "
     "does not mean that the ground is stable."
 )
 _SUBJECT_LENGTH = 180
@@ -133,15 +133,25 @@ def event_letter(event: AlertEvent, origin: Origin, as_of: datetime) -> Letter:
 
 
 def summary_letter(
-    events: Sequence[AlertEvent], origin: Origin, history_only_points: int, threshold_mm_yr: float
+    events: Sequence[AlertEvent],
+    all_events: Sequence[AlertEvent],
+    origin: Origin,
+    history_only_points: int,
+    threshold_mm_yr: float,
 ) -> Letter:
-    """About everything that is too old for messages of its own: what happened in order, and what is open now."""
+    """About everything that is too old for messages of its own: what happened in order, and what is open now.
+
+    ``all_events`` are those of the whole publication: an alert of the past may have been cleared lately.
+    """
     ordered = sorted(events, key=lambda event: (event.epoch, event.id))
-    last = {event.alert_id: event for event in ordered}
+    told = {event.alert_id for event in ordered}
+    by_time = sorted(all_events, key=lambda event: (event.epoch, event.id))
+    last = {event.alert_id: event for event in by_time if event.alert_id in told}
     still_open = sum(event.to_state in ("raised", "clearing") for event in last.values())
     opening = (
-        f"{origin.site_title}: {len(ordered)} events of {len(last)} alerts between {ordered[0].epoch} and "
-        f"{ordered[-1].epoch} were found in older data and are told together; {still_open} of these alerts are open."
+        f"{origin.site_title}: {_count(len(ordered), 'event')} of {_count(len(last), 'alert')} between "
+        f"{ordered[0].epoch} and "
+        f"{ordered[-1].epoch} were found in older data and are told together; still open: {still_open}."
     )
     facts = [(event.epoch.isoformat(), _event_line(event)) for event in ordered[:_LINES_OF_A_SUMMARY]]
     if len(ordered) > _LINES_OF_A_SUMMARY:
@@ -158,9 +168,14 @@ def summary_letter(
         )
     facts += _data(origin)
     subject = (
-        f"[Sagwatch] {origin.site_title}: summary of {len(ordered)} earlier events, {still_open} alerts open"
+        f"[Sagwatch] {origin.site_title}: summary of {_count(len(ordered), 'earlier event')}, "
+        f"{_count(still_open, 'alert')} open"
     )
     return Letter(subject_line(subject), opening, tuple(facts), (NOT_A_WARNING, _what_next(origin)))
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _open_now(last: Mapping[str, AlertEvent]) -> list[AlertEvent]:

@@ -63,12 +63,10 @@ class AirflowMailer:
                 f"the mail server refused the login of Connection {self._connection_id} ({_reply(problem)}): "
                 "correct it; the messages wait"
             ) from problem
-        except AirflowNotFoundException as problem:
-            raise TryAgainError(
-                f"Connection {self._connection_id} does not exist: add it; messages wait"
-            ) from problem
         except (OSError, AirflowException) as problem:  # SMTP errors are OSErrors; nothing was sent so far
-            raise TryAgainError(f"no mail server at Connection {self._connection_id}: {problem}") from problem
+            raise TryAgainError(
+                f"no mail server at Connection {self._connection_id} ({problem}): check it; the messages wait"
+            ) from problem
         try:
             yield hook
         finally:

@@ -77,10 +77,17 @@ def monitor(site: Site, doc_md: str) -> DAG:
         default_args=DEFAULT_ARGS,
         doc_md=f"{doc_md}\n\n**{site.title}**\n\n{site.note}",
         tags=["sagwatch", site.name],
+        owner_links=_owner_links(site),
     ) as page:
         published = [_watch(site, track) for track in site.tracks]
         published >> deliver() >> nothing_failed()
     return page
+
+
+def _owner_links(site: Site) -> dict[str, str]:
+    """Whom to ask about this site, as a link beside the DAG's owner: its first contact with an address."""
+    addresses = [contact.email for contact in site.contacts if contact.email]
+    return {DEFAULT_ARGS["owner"]: f"mailto:{addresses[0]}"} if addresses else {}
 
 
 def revision_asset(track: Track) -> Asset:
@@ -127,7 +134,7 @@ def _watch(site: Site, track: Track) -> Any:
         def fetch_product(site: str, track: str, job_name: str) -> str | None:
             """Download, verify, check, clip; accept or quarantine."""
             result = tasks.fetch_product(site, track, job_name)
-            get_current_context()["dates"] = result.dates
+            name_after_dates(result.dates)
             if result.state == "quarantined":
                 raise AirflowFailException(f"the product of {job_name} is in quarantine: {result.reason}")
             return result.interferogram_id
@@ -156,6 +163,12 @@ def _watch(site: Site, track: Track) -> Any:
         published = publish_revision(**names)
         fetched >> update_stack(**names) >> published
     return published
+
+
+def name_after_dates(dates: str) -> None:
+    """Let `map_index_template` call a mapped task by its pair's dates."""
+    context: dict[str, Any] = get_current_context()  # type: ignore[assignment]
+    context["dates"] = dates
 
 
 @task(task_id="deliver_messages", trigger_rule=TriggerRule.ALL_DONE, execution_timeout=timedelta(minutes=15))

@@ -30,7 +30,7 @@ class WaitForJobs(BaseOperator):
         self.schedule = schedule
         self.patience_minutes = patience_minutes
 
-    def execute(self, context: Context) -> list[str]:
+    def execute(self, context: Context) -> list[str]:  # noqa: ARG002  Airflow's signature
         from sagwatch.orchestration import tasks, wiring
 
         sensed = tasks.sense(self.site, self.track)
@@ -49,7 +49,7 @@ class WaitForJobs(BaseOperator):
         )
         raise AssertionError("defer always raises")
 
-    def resume(self, context: Context, event: dict[str, Any]) -> list[str]:
+    def resume(self, context: Context, event: dict[str, Any]) -> list[str]:  # noqa: ARG002
         """Go on with what is finished; what is still open belongs to the next run."""
         from sagwatch.orchestration import tasks
 

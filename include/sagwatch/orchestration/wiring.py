@@ -1,14 +1,14 @@
 """From Airflow's Connections to what the steps need. The only place that knows their names.
 
-=====================  ==================================================================================================
+=====================  ===========================================================================================
 ``sagwatch_database``  the ledger, as the role that may write (owner or sagwatch_loader)
-``sagwatch_web``       the ledger, as a role that may read; where it is missing, the page becomes role ``sagwatch_web``
+``sagwatch_web``       the ledger, as a role that may read; if missing, the page takes on role ``sagwatch_web`` itself
 ``sagwatch_hyp3``      HyP3: ``host`` (empty is ASF's own), ``password`` an Earthdata token, or ``login`` and
                        ``password``; extra: ``cmr`` (address of another catalogue), ``clock`` (address of a cloud that
                        drives time), ``poll_seconds``, ``lookup_pause_seconds``
 ``sagwatch_smtp``      mail (provider SMTP)
 ``sagwatch_slack``     Slack (provider Slack, Incoming Webhook)
-=====================  ==================================================================================================
+=====================  ===========================================================================================
 
 Nothing here runs while a DAG is being read.
 """

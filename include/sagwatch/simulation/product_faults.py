@@ -36,7 +36,7 @@ def _shifted(tif: bytes) -> bytes:
     """Half a pixel to the east: a lattice that no whole-pixel clipping can repair."""
     with MemoryFile(tif) as memory, memory.open() as raster:
         profile, values, tags = raster.profile, raster.read(), raster.tags()
-    profile["transform"] = profile["transform"] * Affine.translation(0.5, 0.0)
+    profile["transform"] = profile["transform"] @ Affine.translation(0.5, 0.0)
     with MemoryFile() as memory:
         with memory.open(**profile) as raster:
             raster.write(values)

@@ -69,7 +69,9 @@ def draft_messages(
     for recipient in recipients(site):
         told_together = [event for event in old if recipient.wants(event)]
         if any(event.is_news for event in told_together):
-            letter = summary_letter(told_together, origin, history_only_points, site.alerts.levels_mm_yr[0])
+            letter = summary_letter(
+                told_together, events, origin, history_only_points, site.alerts.levels_mm_yr[0]
+            )
             drafts.append(_summary(site, told_together, recipient, letter, origin))
         first = dict(first_message_ids)
         for event in filter(recipient.wants, single):

@@ -6,9 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import pairwise
 from pathlib import Path
-from statistics import mode
 
 import numpy as np
 
@@ -16,7 +14,7 @@ from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.models import Revision as RevisionRow
 from sagwatch.adapters.database.publication import PublishedArrays
 from sagwatch.domain.judge import Judged, WatchState, look_again
-from sagwatch.domain.message import Origin
+from sagwatch.domain.message import Origin, next_expected
 from sagwatch.domain.reasons import Reason
 from sagwatch.domain.rules import rules_sha256
 from sagwatch.domain.settling import holds_judgement
@@ -146,14 +144,8 @@ def _origin(site: Site, track: Track, row: RevisionRow) -> Origin:
         reference_latitude=float(latitude),
         reference_longitude=float(longitude),
         latest_epoch=row.epochs[-1],
-        next_expected=_next_expected(row.epochs),
+        next_expected=next_expected(row.epochs),
     )
-
-
-def _next_expected(epochs: list[date]) -> date | None:
-    """The next pass, if the satellites keep the rhythm that they had most often of late."""
-    gaps = [later - earlier for earlier, later in pairwise(epochs[-7:])]
-    return epochs[-1] + mode(gaps) if gaps else None
 
 
 def _solutions(site: Site, track: Track, store: TrackStore, revision: Revision) -> Callable[[date], Solution]:

@@ -28,9 +28,21 @@ class Acquisitions:
         self._ledger = ledger
 
     def searched_at(self, track_id: str) -> datetime | None:
-        """When the catalogue was last asked about a track, with a complete answer."""
+        """When the catalogue was last asked about a track as its site is now, with a complete answer.
+
+        None after the site's file has changed: an earlier start or another burst has never been asked for.
+        """
+        row = (
+            select(models.Track.searched_at, models.Site.changed_at)
+            .join(models.Site, models.Site.name == models.Track.site)
+            .where(models.Track.id == track_id)
+        )
         with self._ledger.begin() as session:
-            return session.scalar(select(models.Track.searched_at).where(models.Track.id == track_id))
+            found = session.execute(row).first()
+        if found is None or found.searched_at is None or found.changed_at >= found.searched_at:
+            return None
+        searched_at: datetime = found.searched_at
+        return searched_at
 
     def granules(self, track: Track, dates: Iterable[date]) -> list[Granule]:
         """Every granule that the catalogue ever showed for these dates, whatever became of it."""
