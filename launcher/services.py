@@ -13,9 +13,18 @@ from urllib.parse import urlsplit
 from launcher import process
 from launcher.cluster import Cluster, find_binaries, home_of_cluster
 from launcher.instance import Instance, Wish, given_database
-from launcher.layout import ROOT, LauncherError, Layout, choose_ports, load_secrets, ordered_ports, write_json
+from launcher.layout import (
+    FIRST_PORTS,
+    ROOT,
+    LauncherError,
+    Layout,
+    choose_ports,
+    load_secrets,
+    ordered_ports,
+    write_json,
+)
 from launcher.process import MARK, Service
-from launcher.web_client import WebError, get_json
+from launcher.web_client import WebError, call, get_json
 
 HEALTHY_WITHIN_SECONDS = 180
 STARTS_TASKS = ("scheduler", "worker-1", "worker-2")
@@ -149,6 +158,9 @@ def _sick_parts(instance: Instance) -> list[str]:
     try:
         health = get_json(f"{instance.airflow_url}/api/v2/monitor/health")
         sick = [part for part in AIRFLOW_PARTS if (health.get(part) or {}).get("status") != "healthy"]
+        # Another Airflow may have taken the port while ours was starting; it does not know our password.
+        login = {"username": "admin", "password": instance.secrets["admin"]}
+        call("POST", f"{instance.airflow_url}/auth/token", login)
     except WebError:
         sick = ["api-server"]
     try:
@@ -180,11 +192,13 @@ def prepare(layout: Layout, wish: Wish) -> Instance:
     secrets = load_secrets(layout)
     path = layout.home / "ports.json"
     ports = json.loads(path.read_text()) if path.exists() else {}
-    if not (process.marked(secrets["instance"]) and ports.items() >= ordered_ports().items()):
+    instance = Instance(layout, secrets, ports, wish)
+    # What runs keeps its doors. What runs only in part may do so because one of its ports is another's now.
+    keeps = ports.keys() >= FIRST_PORTS.keys() and ports.items() >= ordered_ports().items()
+    if not (keeps and _is_up_as_wished(instance)):
         stop_services(layout, secrets["instance"])
         stop_cluster(layout)
-        ports = choose_ports(layout)  # what runs keeps its doors
-    instance = Instance(layout, secrets, ports, wish)
+        instance = Instance(layout, secrets, choose_ports(layout), wish)
     write_json(layout.home / "wish.json", asdict(wish))
     _write_environment_file(instance)
     return instance

@@ -1,13 +1,19 @@
 """What an instance keeps: folders, secrets, ports."""
 
 import json
+import os
 import socket
 import stat
+import subprocess
+import sys
 
 import pytest
 
+from launcher import process, services
+from launcher.instance import Wish
 from launcher.layout import (
     FIRST_PORTS,
+    ROOT,
     LauncherError,
     Layout,
     choose_ports,
@@ -77,6 +83,19 @@ def test_a_port_that_was_taken_meanwhile_is_given_up(layout, taken_port):
     assert choose_ports(layout)["cloud"] != taken_port
 
 
+def test_two_that_start_at_the_same_time_get_different_ports(layout, tmp_path):
+    """Neither listens yet: the first one's choice must bind a launcher in another process all the same."""
+    chosen = choose_ports(layout)
+    code = (
+        "import json, pathlib; from launcher.layout import Layout, choose_ports;"
+        f"other = Layout(pathlib.Path({str(tmp_path / 'other')!r}), 'shaqu'); other.make_folders();"
+        "print(json.dumps(choose_ports(other)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert not set(chosen.values()) & set(json.loads(told.stdout).values())
+
+
 def test_an_ordered_port_is_taken_as_it_is_or_refused_by_name(layout, taken_port, monkeypatch):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -96,3 +115,20 @@ def test_an_ordered_port_that_is_none_is_refused(monkeypatch, nonsense):
 
     with pytest.raises(LauncherError, match="SAGWATCH_CLOUD_PORT"):
         ordered_ports()
+
+
+def test_what_runs_only_in_part_gives_up_a_port_that_another_program_has_now(layout, taken_port):
+    """Else `make run` would meet the same taken port again and again."""
+    ports = choose_ports(layout)
+    (layout.home / "ports.json").write_text(json.dumps({**ports, "airflow": taken_port}))
+    mark = {**os.environ, process.MARK: load_secrets(layout)["instance"]}
+    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], env=mark)
+    try:
+        instance = services.prepare(layout, Wish())
+
+        assert instance.ports["airflow"] != taken_port
+        assert {**instance.ports, "airflow": 0} == {**ports, "airflow": 0}
+        assert process.started_at(left.pid) is None
+    finally:
+        left.kill()
+        left.wait()

@@ -8,6 +8,7 @@ from time import monotonic
 
 import pytest
 
+from launcher import services
 from launcher.instance import Instance, Wish
 from launcher.layout import FIRST_PORTS, LauncherError, Layout, load_secrets, write_json
 from launcher.process import started_at
@@ -24,18 +25,25 @@ class Stage(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answers)
         self.turned_on = []
+        self.knows_us = True
         self.states = []
+        self.unread = 0  # so many times nobody has read deliver_messages.py yet
 
     def answer(self, method, path):
         if path == "/auth/token":
-            return 200, {"access_token": "t"}
+            return (200, {"access_token": "t"}) if self.knows_us else (401, {})
+        if path == "/api/v2/monitor/health":
+            return 200, {part: {"status": "healthy"} for part in services.AIRFLOW_PARTS}
         if path == "/timeline":
             return 200, [{"date": date, "visible": f"{date}T20:00:00+00:00"} for date in DATES]
         if method == "PATCH":
             self.turned_on.append(path.rpartition("/")[2])
             return 200, {}
+        if path == "/api/v2/dags/deliver_messages" and self.unread:
+            self.unread -= 1
+            return 404, {}
         if path == "/api/v2/dags":
-            names = ["monitor_shaqu", "monitor_other", "deliver_messages"]
+            names = ["monitor_shaqu", "monitor_other"] + ([] if self.unread else ["deliver_messages"])
             return 200, {"dags": [{"dag_id": name, "is_paused": True} for name in names]}
         if path == RUN:
             return self.states.pop(0)
@@ -84,6 +92,10 @@ def rehearsal(stage, tmp_path):
 def test_a_wiped_airflow_is_turned_on_again_also_when_nothing_is_ahead(stage, rehearsal):
     write_json(rehearsal.instance.layout.home / "rehearsal.json", DATES)
 
+    (rehearsal.instance.layout.root / "dags").mkdir()
+    (rehearsal.instance.layout.root / "dags" / "deliver_messages.py").touch()
+    stage.unread = 2
+
     rehearsal.run()
 
     assert stage.turned_on == ["monitor_shaqu", "deliver_messages"]
@@ -110,3 +122,14 @@ def test_a_silent_api_server_that_has_died_is_named(stage, rehearsal):
 
     with pytest.raises(LauncherError, match="api-server has stopped"):
         rehearsal._wait("one")
+
+
+def test_an_airflow_that_is_not_ours_is_not_taken_for_ours(stage, rehearsal):
+    """It took the port while ours was starting; ours then ends, and that is what must be told."""
+    services._wait_until_well(rehearsal.instance, lambda sick: not sick)
+
+    stage.knows_us = False
+    (rehearsal.instance.layout.run / "api-server.pid").write_text('{"pid": 1, "started": null}')
+
+    with pytest.raises(LauncherError, match="api-server has stopped"):
+        services._wait_until_well(rehearsal.instance, lambda sick: not sick)

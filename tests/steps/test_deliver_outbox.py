@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, text
 
 from sagwatch.adapters.database.ledger import Ledger
-from sagwatch.adapters.database.models import Message
+from sagwatch.adapters.database.models import Message, OperationEvent
 from sagwatch.adapters.database.outbox import DraftMessage
 from sagwatch.errors import RefusedError, TryAgainError
 from sagwatch.steps.deliver_messages import Delivered, deliver_messages
@@ -168,6 +168,9 @@ def test_a_refusal_is_final_and_the_next_message_goes(ledger, stocked):
     assert states(ledger) == {"a@example.org 1": "refused", "a@example.org 2": "sent"}
     with ledger.begin() as session:
         assert "550 no such user" in session.scalars(select(Message.error).order_by(Message.id)).all()
+        told = session.scalars(select(OperationEvent)).one()
+    assert (told.kind, told.severity) == ("message_refused", "error")
+    assert told.text.startswith("a@example.org will never get")
 
 
 def test_a_kill_between_the_receivers_yes_and_our_commit_repeats_once_with_the_same_id_and_says_so(

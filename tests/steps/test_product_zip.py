@@ -2,13 +2,14 @@
 
 import io
 import random
+import resource
 import struct
 import zipfile
 
 import pytest
 
 from sagwatch.adapters.product_zip import LAYERS, unpack_product
-from sagwatch.errors import BadProductError
+from sagwatch.errors import BadProductError, TryAgainError
 from sagwatch.settings import ProductSettings
 from tests.steps.tiny_product import NAME, members, zipped
 
@@ -133,6 +134,17 @@ def test_every_truncation_is_noticed(tmp_path, place):
     for length in range(0, len(whole), max(1, len(whole) // 60)):
         with pytest.raises(BadProductError):
             unpack(tmp_path, place, whole[:length])
+
+
+def test_a_disk_that_takes_no_more_does_not_condemn_the_product(tmp_path, place):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    (tmp_path / "product.zip").write_bytes(zipped(members()))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(TryAgainError, match=r"cannot be unpacked into .*File too large"):
+            unpack_product(tmp_path / "product.zip", place, LIMITS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_flipped_bit_in_the_data_is_noticed_by_the_checksum(tmp_path, place):

@@ -6,6 +6,7 @@ are read, to names of our own in a folder of our own. Everything else in the zip
 
 from __future__ import annotations
 
+import errno
 import stat
 import zipfile
 import zlib
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sagwatch.errors import BadProductError
+from sagwatch.errors import BadProductError, TryAgainError
 from sagwatch.settings import ProductSettings
 
 #: Rasters that are taken out, and whether a product is useless without them.
@@ -31,6 +32,8 @@ LIMIT_RATIO = 200
 _SMALL_BYTES = 64 * 2**20
 _LIMIT_TEXT_BYTES = 256 * 1024
 _CHUNK_BYTES = 1 << 20
+#: The disk is to blame, and not the product: full, over quota, a file too large for it, broken, out of handles.
+_OUR_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
 
 
@@ -50,6 +53,8 @@ def unpack_product(zip_file: Path, folder: Path, limits: ProductSettings) -> Unp
     ------
     BadProductError
         It is damaged, too large, incomplete, or tries to do what a product never does; the text says which.
+    TryAgainError
+        Our own disk would not take it.
     """
     if not zipfile.is_zipfile(zip_file):
         with zip_file.open("rb") as file:
@@ -62,6 +67,11 @@ def unpack_product(zip_file: Path, folder: Path, limits: ProductSettings) -> Unp
             _refuse_if_incomplete(name, members)
             return _copy_what_we_use(archive, name, members, folder, limits)
     except _DAMAGE as problem:
+        if isinstance(problem, OSError) and problem.errno in _OUR_DISK:
+            # A paid product must not be condemned because there is no room for it.
+            raise TryAgainError(
+                f"the product cannot be unpacked into {folder}: {problem.strerror}"
+            ) from problem
         raise BadProductError(f"damaged zip: {problem}") from problem
 
 

@@ -93,11 +93,16 @@ def publish_revision(site_name: str, track_name: str) -> Published:
 
 
 def deliver_messages() -> None:
-    """Send what the outbox holds."""
+    """Send what the outbox holds; red, once, where a message can never arrive."""
     from sagwatch.steps.deliver_messages import deliver_messages as step
 
     delivered = step(wiring.ledger(), wiring.messengers(), wiring.clock().now())
     log.info("%d sent, %d wait, %d refused", delivered.sent, delivered.waiting, delivered.refused)
+    if delivered.refused:
+        raise AirflowFailException(
+            f"{delivered.refused} messages were refused for good and never arrive: see the log, and view "
+            "analyst.messages WHERE state = 'refused'"
+        )
 
 
 def raise_for_failures() -> None:

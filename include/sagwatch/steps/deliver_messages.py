@@ -30,7 +30,8 @@ class Delivered:
 def deliver_messages(ledger: Ledger, messengers: Mapping[str, Messenger], as_of: datetime) -> Delivered:
     """Send what may go, by channel (``mail``, ``slack``); messages of other channels stay.
 
-    What happened to a message stands in its row and is not raised. A channel that fails several times in a row is left
+    What happened to a message stands in its row and is not raised; one that can never arrive is told to the operators
+    (`operation_event`), because its recipient will not miss it. A channel that fails several times in a row is left
     alone until the next call, so that a receiver that is away is not hammered.
     """
     sent = refused = 0
@@ -40,7 +41,9 @@ def deliver_messages(ledger: Ledger, messengers: Mapping[str, Messenger], as_of:
         while failures < _FAILURES_TO_STOP and (leased := ledger.outbox.lease(1, [channel])):
             outcome = _hand_over(ledger.outbox, messengers[channel], leased[0], as_of)
             sent += outcome == "sent"
-            refused += outcome == "refused"
+            if outcome == "refused":
+                refused += 1
+                _tell_operators(leased[0], ledger, as_of)
             failures = failures + 1 if outcome == "waiting" else 0
     counts = ledger.outbox.counts()
     waiting = counts.get("waiting", 0) + counts.get("sending", 0)
@@ -66,6 +69,18 @@ def _hand_over(outbox: Outbox, messenger: Messenger, leased: LeasedMessage, as_o
         return "waiting"
     outbox.sent(leased, as_of)
     return "sent"
+
+
+def _tell_operators(message: LeasedMessage, ledger: Ledger, as_of: datetime) -> None:
+    ledger.operations.record(
+        kind="message_refused",
+        text=f"{message.recipient} will never get {message.subject!r}: the receiver refused it for good. Tell them by "
+        "another way, and correct the site's contact or the Connection",
+        dedupe_key=f"message_refused:{message.message_id}",
+        as_of=as_of,
+        severity="error",
+        details={"message_id": message.message_id, "channel": message.channel},
+    )
 
 
 def _outgoing(leased: LeasedMessage) -> OutgoingMessage:
