@@ -257,8 +257,8 @@ def _in_short(figures: dict[str, Any]) -> str:
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    sizes = tuple(int(word) for word in text.split(",") if word.strip().isdigit())
-    if not sizes or any(size not in LOOKS for size in sizes):
+    sizes = tuple(int(word) if word.strip().isdigit() else 0 for word in text.split(","))
+    if any(size not in LOOKS for size in sizes):
         raise argparse.ArgumentTypeError(
             f"{text!r}: name pixel sizes in metres out of {sorted(LOOKS)}, as 40,20"
         )

@@ -160,7 +160,8 @@ def test(arguments: argparse.Namespace) -> int:
     given = os.environ.get("SAGWATCH_TEST_DATABASE_URL")
     install.ensure_system_packages(database=given is None, redis=True, browser=True)
     install.ensure_environment(ROOT)
-    return _python("-m", "pytest", "-q", *arguments.words)
+    side_by_side = str(min(os.cpu_count() or 1, 4))
+    return _python("-m", "pytest", "-q", "-n", side_by_side, "--dist", "loadfile", *arguments.words)
 
 
 def status(arguments: argparse.Namespace) -> int:

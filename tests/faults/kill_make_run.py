@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -156,8 +157,12 @@ class Clone:
 
     def end(self) -> None:
         """Stop everything and delete all files but the logs."""
+        if self.layout.log.is_dir():
+            shutil.copytree(
+                self.layout.log, self.folder.with_name(f"{self.folder.name}-log"), dirs_exist_ok=True
+            )
         subprocess.run(["make", "clean"], cwd=self.folder, env=_own_environment(), check=False)
-        subprocess.run(["rm", "-rf", str(self.folder)], check=True)
+        shutil.rmtree(self.folder)
 
 
 def _session_of(pid: int) -> int | None:
@@ -208,7 +213,6 @@ def run_killed(folder: Path, more: int, kills: int, seed: int) -> Outcome:
         clone.wait()
         return clone.outcome(began)
     finally:
-        clone.kill()
         clone.end()
 
 

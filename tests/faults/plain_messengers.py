@@ -45,13 +45,9 @@ class WebhookMessenger:
     timeout_seconds: float = 5
 
     def send(self, message: OutgoingMessage) -> None:
-        post = {
-            "text": message.body_text,
-            "metadata": {"event_type": "sagwatch", "event_payload": {"message_id": message.message_id}},
-        }
-        request = urllib.request.Request(
-            self.url, json.dumps(post).encode(), {"Content-Type": "application/json"}, method="POST"
-        )
+        headers = {"Content-Type": "application/json", "X-Sagwatch-Message-ID": message.message_id}
+        post = json.dumps({"text": message.body_text}).encode()
+        request = urllib.request.Request(self.url, post, headers, method="POST")
         try:
             with urllib.request.urlopen(request, timeout=self.timeout_seconds):
                 return

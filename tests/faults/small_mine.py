@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from sagwatch.adapters.database.ledger import Ledger
+from sagwatch.adapters.database.outbox import Channel, DraftMessage
 from sagwatch.adapters.site_files import read_site
 from sagwatch.domain.site import Site
 
@@ -99,3 +102,28 @@ def write_small_mine(folder: Path) -> SmallMine:
     mine.scenario_file.write_text(SCENARIO)
     mine.site_file.write_text(SITE)
     return mine
+
+
+def put_messages(ledger: Ledger, channel: Channel, recipient: str, count: int, first: int = 0) -> list[str]:
+    """Put so many messages into the outbox; returns their Message-IDs in order."""
+    drafts = [
+        DraftMessage(
+            dedupe_key=f"{channel} {number}",
+            site=SITE_NAME,
+            alert_id=None,
+            event_id=None,
+            kind="summary",
+            channel=channel,
+            recipient=recipient,
+            message_id=f"<{channel}-{number}@sagwatch>",
+            in_reply_to=None,
+            subject=f"number {number}",
+            body_text="The ground moves.",
+            body_html=None,
+        )
+        for number in range(first, first + count)
+    ]
+    as_of = datetime(2024, 6, 1, tzinfo=UTC)
+    with ledger.begin() as session:
+        assert ledger.outbox.put(session, drafts, as_of) == count
+    return [draft.message_id for draft in drafts]

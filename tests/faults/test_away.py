@@ -13,7 +13,7 @@ import pytest
 from launcher.cluster import temporary_cluster
 from sagwatch.adapters.database.fingerprint import fingerprint
 from sagwatch.adapters.database.ledger import Ledger
-from sagwatch.adapters.database.outbox import DraftMessage, Outbox
+from sagwatch.adapters.database.outbox import Outbox
 from sagwatch.errors import TryAgainError
 from sagwatch.simulation.running import RunningCloud, start
 from sagwatch.steps.deliver_messages import Delivered, deliver_messages
@@ -22,7 +22,7 @@ from sagwatch.steps.watch_track import watch_track
 from tests.faults.kill_loop import new_ledger
 from tests.faults.plain_messengers import SmtpMessenger, WebhookMessenger
 from tests.faults.play import read_books
-from tests.faults.small_mine import MAIL_RECIPIENT, SITE_NAME, write_small_mine
+from tests.faults.small_mine import MAIL_RECIPIENT, SITE_NAME, put_messages, write_small_mine
 from tests.faults.worker import Worker, WorkOrder, stages_of
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -102,30 +102,6 @@ def test_messages_wait_while_mail_and_slack_are_away_and_go_out_in_order(ledger:
         assert arrived(cloud, "mail") == mails
         assert arrived(cloud, "slack") == posts
         assert {message["copies"] for message in cloud.messages()} == {1}
-
-
-def put_messages(ledger: Ledger, channel: str, recipient: str, count: int, first: int = 0) -> list[str]:
-    """Put so many messages into the outbox; returns their Message-IDs in order."""
-    drafts = [
-        DraftMessage(
-            dedupe_key=f"{channel} {number}",
-            site=SITE_NAME,
-            alert_id=None,
-            event_id=None,
-            kind="summary",
-            channel=channel,  # type: ignore[arg-type]
-            recipient=recipient,
-            message_id=f"<{channel}-{number}@sagwatch>",
-            in_reply_to=None,
-            subject=f"number {number}",
-            body_text="The ground moves.",
-            body_html=None,
-        )
-        for number in range(first, first + count)
-    ]
-    with ledger.begin() as session:
-        assert ledger.outbox.put(session, drafts, NOW) == count
-    return [draft.message_id for draft in drafts]
 
 
 def messengers_to(cloud: RunningCloud) -> dict[str, Messenger]:

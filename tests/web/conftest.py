@@ -271,7 +271,10 @@ def _alert() -> list[object]:
         to_level=2,
         revision_id="r1",
         evidence={},
-        sentence="Ground moves away from the satellite at 120 ± 8 mm/yr <script>alert(1)</script>",
+        sentence=(
+            "Ground moves away from the satellite at 120 ± 8 mm/yr <script>alert(1)</script>. "
+            "Blind spots: steep ground."
+        ),
         decided_at=NOW,
     )
     return [judgement, zone, snapshot, alert, event]

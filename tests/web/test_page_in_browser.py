@@ -90,6 +90,9 @@ def test_the_page_draws_the_map_and_a_click_shows_the_history(
 
         text = page.locator("#alert-list").inner_text()
         assert "<script>alert(1)</script>" in text, "text from the ledger must be shown as it is"
+        assert "Blind spots" not in text
+        page.locator("#alert-list summary").click()
+        assert "Blind spots: steep ground." in page.locator("#alert-list").inner_text()
         assert page.locator("#alert-list script").count() == 0
         assert "14 acquisitions: 12 used, 1 waiting, 1 rejected" in page.locator("#tracks").inner_text()
         browser.close()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
 
 #: Blocks along a side of the surroundings: more would be slower and no better.
 _BLOCKS_PER_SIDE = 12
@@ -51,6 +50,8 @@ def local_contrast(
     rows = (np.arange(field.shape[0]) + 0.5) / side - 0.5
     columns = (np.arange(field.shape[1]) + 0.5) / side - 0.5
     where = np.meshgrid(rows, columns, indexing="ij")
+    from scipy.ndimage import map_coordinates  # scipy takes long to load, and most tasks judge nothing
+
     smooth = map_coordinates(surroundings, where, order=1, mode="nearest")
     return (field - smooth).astype(np.float32)
 

@@ -13,7 +13,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 #: Days of the window that stands for the whole record.
 WHOLE_RECORD = 0
@@ -82,6 +81,8 @@ def student_quantile(probability: float, n_epochs: NDArray[np.integer] | int) ->
     """One-sided quantile of Student's t for a line through so many epochs; infinite without a degree of freedom."""
     freedom = np.asarray(n_epochs, dtype=np.int64) - _LINE_PARAMETERS
     table = np.full(max(int(freedom.max(initial=1)), 1) + 1, np.inf)
+    from scipy.special import stdtrit  # scipy takes long to load, and most tasks judge nothing
+
     table[1:] = stdtrit(np.arange(1, table.size), probability)
     return table[np.maximum(freedom, 0)]
 

@@ -8,8 +8,6 @@ from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label
-from scipy.optimize import linear_sum_assignment
 
 from sagwatch.domain.contrast import contrast_noise
 from sagwatch.domain.footprint import Footprint, centroid_m
@@ -133,6 +131,8 @@ def moving_areas(
             core = window.significant & (window.contrast_mm_yr < threshold_mm_yr)
             grown = window.significant & (window.contrast_mm_yr < threshold_mm_yr / 2)
         together |= _parts_that_touch(grown, _large_parts(core, least_pixels))
+    from scipy.ndimage import label  # scipy takes long to load, and most tasks judge nothing
+
     labels, _ = label(together, structure=_EIGHT_CONNECTED)
     flat = labels.ravel()
     inside = np.flatnonzero(flat)
@@ -142,6 +142,8 @@ def moving_areas(
 
 
 def _large_parts(mask: NDArray[np.bool_], least_pixels: int) -> NDArray[np.bool_]:
+    from scipy.ndimage import label
+
     labels, n = label(mask, structure=_EIGHT_CONNECTED)
     large = np.bincount(labels.ravel(), minlength=n + 1) >= least_pixels
     large[0] = False
@@ -149,6 +151,8 @@ def _large_parts(mask: NDArray[np.bool_], least_pixels: int) -> NDArray[np.bool_
 
 
 def _parts_that_touch(mask: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    from scipy.ndimage import label
+
     labels, n = label(mask, structure=_EIGHT_CONNECTED)
     touched = np.zeros(n + 1, dtype=bool)
     touched[labels[seeds & mask]] = True
@@ -248,6 +252,8 @@ def _assign(
     # the older zone wins a tie.
     rank = np.arange(len(zones))[:, None] * 1e-9
     cost = np.where(close, 1.0 - overlap + rank, 1e3)
+    from scipy.optimize import linear_sum_assignment
+
     chosen_zones, chosen_areas = linear_sum_assignment(cost)
     pairs = zip(chosen_zones.tolist(), chosen_areas.tolist(), strict=True)
     return {area: zone for zone, area in pairs if close[zone, area]}

@@ -77,10 +77,17 @@ def monitor(site: Site, doc_md: str) -> DAG:
         default_args=DEFAULT_ARGS,
         doc_md=f"{doc_md}\n\n**{site.title}**\n\n{site.note}",
         tags=["sagwatch", site.name],
+        owner_links=_owner_links(site),
     ) as page:
         published = [_watch(site, track) for track in site.tracks]
         published >> deliver() >> nothing_failed()
     return page
+
+
+def _owner_links(site: Site) -> dict[str, str]:
+    """Whom to ask about this site, as a link beside the DAG's owner: its first contact with an address."""
+    addresses = [contact.email for contact in site.contacts if contact.email]
+    return {DEFAULT_ARGS["owner"]: f"mailto:{addresses[0]}"} if addresses else {}
 
 
 def revision_asset(track: Track) -> Asset:

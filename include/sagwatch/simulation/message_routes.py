@@ -20,7 +20,8 @@ def add_messages(app: FastAPI, cloud: Cloud) -> None:
         if cloud.faults.slack_down:
             return PlainTextResponse("service_unavailable", 503)
         body = await request.body()
-        status, words = await run_in_threadpool(sinks.take_slack_post, cloud.state, path, body)
+        header_id = request.headers.get("X-Sagwatch-Message-ID")
+        status, words = await run_in_threadpool(sinks.take_slack_post, cloud.state, path, body, header_id)
         return PlainTextResponse(words, status)
 
     @app.get("/messages")

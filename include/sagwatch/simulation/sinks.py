@@ -44,8 +44,11 @@ class MailSink:
         return "250 Message accepted for delivery"
 
 
-def take_slack_post(state: State, path: str, content: bytes) -> tuple[int, str]:
-    """Keep one webhook post; returns Slack's status and words."""
+def take_slack_post(state: State, path: str, content: bytes, header_id: str | None = None) -> tuple[int, str]:
+    """Keep one webhook post; returns Slack's status and words.
+
+    A post has no identity of its own at Slack; ours is in a header or in the metadata, so that repeats can be counted.
+    """
     try:
         body = json.loads(content)
     except ValueError:
@@ -56,7 +59,7 @@ def take_slack_post(state: State, path: str, content: bytes) -> tuple[int, str]:
         return 400, "no_text"
     metadata = body.get("metadata")
     event = metadata.get("event_payload", {}) if isinstance(metadata, dict) else {}
-    message_id = event.get("message_id") if isinstance(event, dict) else None
+    message_id = header_id or (event.get("message_id") if isinstance(event, dict) else None)
     state.keep_message("slack", message_id, {"path": path}, content)
     return 200, "ok"
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sagwatch.adapters.database.ledger import Ledger
+from sagwatch.domain.ids import opaque_id
 from sagwatch.domain.site import Track
 from sagwatch.engine.manifest import verify
 from sagwatch.engine.mintpy_programs import Differences, compare_with_mintpy
@@ -92,7 +93,7 @@ def _write_down(
         severity="error" if problems else "info",
         site=track.site,
         track_id=track.id,
-        dedupe_key=f"audit:{track.id}:{revision_id}:{as_of.isoformat()}",
+        dedupe_key=f"audit:{track.id}:{revision_id}:{as_of.isoformat()}:{opaque_id(problems)}",
         details={"revision_id": revision_id, **details},
         as_of=as_of,
     )

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from psycopg import sql
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import ProgrammingError
@@ -134,6 +132,9 @@ def _require_postgis(connection: Connection) -> None:
 
 
 def _upgrade_tables(connection: Connection) -> None:
+    from alembic import command  # only a migration needs it, every task imports this file
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("path_separator", "os")
     config.set_main_option("script_location", str(SQL_FOLDER / "migrations").replace("%", "%%"))

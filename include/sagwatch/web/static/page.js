@@ -44,7 +44,8 @@ async function loadOverview() {
   if (!state.sites.length) throw new Error("No mine is watched yet: add a site file.");
   fill($("site"), state.sites.map((site) => [site.name, site.title]));
   const wanted = new URLSearchParams(location.search).get("site");
-  if (state.sites.some((site) => site.name === wanted)) $("site").value = wanted;
+  const first = state.sites.find((site) => site.name === wanted) ?? state.sites.find((site) => site.tracks.some((track) => track.revision_number !== null));
+  if (first) $("site").value = first.name;
   await chooseSite();
 }
 
@@ -88,7 +89,7 @@ function card(track) {
     part.style.width = `${100 * count / total}%`;
     bar.append(part);
   }
-  const counts = element("p", "counts", `${total} acquisitions: `);
+  const counts = element("p", "counts", total ? `${total} acquisitions: ` : "no acquisition yet");
   STATES.filter(([key]) => track.acquisitions[key]).forEach(([key, word], index) => counts.append(index ? ", " : "",
     element("span", key === "new" ? "alarm" : "", `${track.acquisitions[key]} ${word}`)));
   box.append(title, facts, bar, counts);
@@ -160,10 +161,19 @@ async function showAlerts() {
     const head = element("div");
     head.append(show, element("span", "badge", open ? `level ${alert.level}` : alert.state),
       ...(alert.state === "clearing" ? [element("span", "badge", "slowing down")] : []));
-    box.append(head, element("p", "", alert.sentence ?? ""),
+    box.append(head, ...told(alert.sentence ?? ""),
       element("p", "fine", `${alert.track}, raised ${day(alert.raised_epoch)}, last seen ${day(alert.last_epoch)}${alert.cleared_epoch ? `, cleared ${day(alert.cleared_epoch)}` : ""}`));
     return box;
   }));
+}
+
+/** What moves and how fast at once; how sure and what cannot be seen on demand. */
+function told(sentence) {
+  const end = sentence.indexOf(". ");
+  if (end < 0) return [element("p", "", sentence)];
+  const rest = element("details");
+  rest.append(element("summary", "", "How sure, since when, what InSAR cannot see"), element("p", "", sentence.slice(end + 2)));
+  return [element("p", "", sentence.slice(0, end + 1)), rest];
 }
 
 async function goTo(alert) {
