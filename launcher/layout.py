@@ -128,6 +128,29 @@ def port_is_free(port: int) -> bool:
     return True
 
 
+_claims: dict[int, tuple[Path, socket.socket]] = {}
+
+
+def claim_port(port: int, holder: Path) -> bool:
+    """Whether the port is free and no other launcher has chosen it; it is then the holder's.
+
+    A service needs seconds until it listens, in which another `make run` would find the port free too. So we
+    hold an abstract socket of its name: it leaves no file, knows no users, and falls with this process.
+    """
+    if not port_is_free(port):
+        return False
+    if port in _claims:
+        return _claims[port][0] == holder
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0sagwatch-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _claims[port] = (holder, claim)
+    return True
+
+
 def any_free_port() -> int:
     """A port for something short-lived."""
     with socket.socket() as probe:
@@ -156,7 +179,7 @@ def choose_ports(layout: Layout) -> dict[str, int]:
     last: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
     ports = ordered_ports()
     for name, port in ports.items():
-        if not port_is_free(port):
+        if not claim_port(port, layout.home):
             raise LauncherError(
                 f"port {port} (SAGWATCH_{name.upper()}_PORT) is taken: stop what listens there, or set "
                 "another, or none"
@@ -164,14 +187,14 @@ def choose_ports(layout: Layout) -> dict[str, int]:
     for name, first in FIRST_PORTS.items():
         if name not in ports:
             candidates = [*([last[name]] if name in last else []), *range(first, first + 90)]
-            ports[name] = _first_free(name, [port for port in candidates if port not in ports.values()])
+            ports[name] = _first_free(name, [one for one in candidates if one not in ports.values()], layout)
     write_json(path, ports)
     return ports
 
 
-def _first_free(name: str, candidates: list[int]) -> int:
+def _first_free(name: str, candidates: list[int], layout: Layout) -> int:
     for port in candidates:
-        if port_is_free(port):
+        if claim_port(port, layout.home):
             return port
     raise LauncherError(
         f"no free port for {name} from {FIRST_PORTS[name]} on: set SAGWATCH_{name.upper()}_PORT to one that is"

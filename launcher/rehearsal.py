@@ -25,6 +25,8 @@ LIVE_RUNS = 10
 LIVE_RUNS_OF_A_SHORT_ARCHIVE = 4
 RUN_WITHIN_SECONDS = 1800
 FINISHED = ("success", "failed")
+#: DAGs that belong to no site; each has a file of its name in dags/.
+UPKEEP = ("deliver_messages", "maintain")
 
 
 @dataclass(frozen=True)
@@ -92,17 +94,19 @@ class Airflow:
             self._token = None  # a token lives for a day, a rehearsal may be left standing for longer
             return self._call(method, url, body)
 
-    def wait_for_dag(self, patience_seconds: float = 120) -> None:
+    def wait_for_dag(self, dag: str | None = None, patience_seconds: float = 120) -> None:
+        """Until Airflow has read this DAG's file; by default the site's."""
+        dag = dag or self.dag
         deadline = time.monotonic() + patience_seconds
         while True:
             try:
-                self._call("GET", self._dag)
+                self._call("GET", f"{self._url}/api/v2/dags/{dag}")
                 return
             except WebError as error:
                 if error.status != 404:
                     raise
             if time.monotonic() > deadline:
-                raise LauncherError(f"Airflow does not show {self.dag}:\n{self._import_errors()}")
+                raise LauncherError(f"Airflow does not show {dag}:\n{self._import_errors()}")
             time.sleep(0.5)
 
     def _import_errors(self) -> str:
@@ -181,12 +185,13 @@ class Rehearsal:
 
     def run(self, more: int = 0) -> None:
         """Go through every stage that is not done yet."""
-        self._airflow.wait_for_dag()
+        self._wait_for_dags()
         timeline = get_json(f"{self.instance.cloud_url}/timeline")
         done = self._done()
         stages = plan(timeline, self._site_start(), max(0, len(done) - 1 - LIVE_RUNS) + more)
         ahead = [stage for stage in stages if stage.date not in done]
         if not ahead:
+            self._airflow.unpause()  # Airflow's database may be a new one, in which every DAG is off
             return
         before = self._status() if done else {}  # the ledger meets the site in its first run
         print(_headline(len(stages), len(ahead)), flush=True)
@@ -198,6 +203,13 @@ class Rehearsal:
             status = self._status()
             print(_line(stage, before, status, time.monotonic() - self.began), flush=True)
             before = status
+
+    def _wait_for_dags(self) -> None:
+        """All that is to be turned on; a new Airflow database knows none of them for some seconds."""
+        self._airflow.wait_for_dag()
+        for name in UPKEEP:
+            if (self.instance.layout.root / "dags" / f"{name}.py").exists():
+                self._airflow.wait_for_dag(name)
 
     def _done(self) -> list[str]:
         return json.loads(self._note.read_text()) if self._note.exists() else []
@@ -237,7 +249,7 @@ class Rehearsal:
         deadline = time.monotonic() + RUN_WITHIN_SECONDS
         names = [service.name for service in self.instance.services()]
         layout = self.instance.layout
-        while (state := self._airflow.state(run_id)) not in FINISHED:
+        while (state := self._state_if_told(run_id)) not in FINISHED:
             process.check_alive(names, layout.run, layout.log)
             if time.monotonic() > deadline:
                 raise LauncherError(f"run {run_id} does not end; look at {self.instance.airflow_url}")
@@ -248,6 +260,15 @@ class Rehearsal:
                 f"The system stays up: {self.instance.airflow_url} (admin / "
                 f"{self.instance.secrets['admin']}). `make run` tries again, `make stop` ends it."
             )
+
+    def _state_if_told(self, run_id: str) -> str | None:
+        """None from an API server that is too busy to answer: the run goes on all the same, so ask again."""
+        try:
+            return self._airflow.state(run_id)
+        except WebError as error:
+            if 400 <= error.status < 500:
+                raise
+            return None
 
     def _status(self) -> dict[str, Any]:
         return site_status(self.instance)

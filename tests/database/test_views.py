@@ -251,9 +251,9 @@ def test_every_point_below_the_threshold_has_a_reason_for_its_alert_or_the_lack_
         "SELECT fastest_mm_yr, in_alert, level, reason FROM analyst.points_below_threshold ORDER BY fastest_mm_yr",
     )
     assert found == [
-        (-80, True, 1, f"alert of level 1 in zone Z-a since {DAYS[-1]}"),
+        (-80, True, 1, f"alert of level 1 in Z-a since {DAYS[-1]}"),
         (-70, False, None, "fewer than 9 connected pixels"),
-        (-60, False, None, "in zone Z-b, not yet in enough updates in a row"),
+        (-60, False, None, "in Z-b, not yet in enough updates in a row"),
         (-41, False, None, "not beyond in the window: past motion"),
     ]
 

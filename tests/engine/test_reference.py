@@ -94,6 +94,20 @@ def test_a_lonely_coherent_pixel_is_not_trusted(tmp_path):
     assert 20 <= point.column < 26
 
 
+def test_a_product_that_ends_some_pixels_earlier_keeps_the_reference(tmp_path):
+    """The grid has 24 x 30 pixels, so three at each side are its edge."""
+    coherence = np.full(GRID.shape, 0.6)
+    coherence[:, -3:] = coherence[-3:, :] = 0.95
+    coherence[8:15, 8:15] = 0.7
+
+    point = choose_reference(
+        make_stack(tmp_path, np.zeros(GRID.shape), coherence), SETTINGS, LAND, ReferenceRules(best_share=0.3)
+    )
+
+    assert 8 <= point.row < 15
+    assert 8 <= point.column < 15
+
+
 def test_two_epochs_are_enough_to_choose(tmp_path):
     coherence = np.random.default_rng(3).uniform(0.5, 0.9, GRID.shape)
     stack = make_stack(tmp_path, trough(), coherence, n_epochs=2)

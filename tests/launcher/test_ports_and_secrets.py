@@ -3,11 +3,14 @@
 import json
 import socket
 import stat
+import subprocess
+import sys
 
 import pytest
 
 from launcher.layout import (
     FIRST_PORTS,
+    ROOT,
     LauncherError,
     Layout,
     choose_ports,
@@ -75,6 +78,19 @@ def test_a_port_that_was_taken_meanwhile_is_given_up(layout, taken_port):
     (layout.home / "ports.json").write_text(json.dumps({**ports, "cloud": taken_port}))
 
     assert choose_ports(layout)["cloud"] != taken_port
+
+
+def test_two_that_start_at_the_same_time_get_different_ports(layout, tmp_path):
+    """Neither listens yet: the first one's choice must bind a launcher in another process all the same."""
+    chosen = choose_ports(layout)
+    code = (
+        "import json, pathlib; from launcher.layout import Layout, choose_ports;"
+        f"other = Layout(pathlib.Path({str(tmp_path / 'other')!r}), 'shaqu'); other.make_folders();"
+        "print(json.dumps(choose_ports(other)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert not set(chosen.values()) & set(json.loads(told.stdout).values())
 
 
 def test_an_ordered_port_is_taken_as_it_is_or_refused_by_name(layout, taken_port, monkeypatch):

@@ -118,7 +118,11 @@ def test_a_grid_that_the_products_do_not_cover_is_refused(system):
     grid = system.track.grid.model_dump() | {"west": 492320}
     tracks = [system.track.model_dump() | {"grid": grid}]
     system.sim.show(2)
-    elsewhere = system.with_site(name="small", tracks=tracks)
+    east = {
+        "type": "Polygon",
+        "coordinates": [[[110.9, 37.4], [110.95, 37.4], [110.95, 37.43], [110.9, 37.4]]],
+    }
+    elsewhere = system.with_site(name="small", tracks=tracks, boundary=east)
 
     [result] = elsewhere.run()
 

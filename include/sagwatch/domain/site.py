@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
+import numpy as np
+from croniter import croniter
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from shapely.geometry import Polygon, shape
 from shapely.validation import explain_validity
@@ -23,7 +25,8 @@ PIXEL_M_BY_LOOKS = {"20x4": 80.0, "10x2": 40.0, "5x1": 20.0}
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A threshold of NaN is never exceeded: such a site would be silent for ever.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class GridRules(_Strict):
@@ -35,6 +38,16 @@ class GridRules(_Strict):
     pixel_m: float = Field(gt=0, description="Pixel size, metres.")
     columns: int = Field(ge=3, le=20000)
     rows: int = Field(ge=3, le=20000)
+
+    @field_validator("epsg")
+    @classmethod
+    def _is_a_utm_zone(cls, epsg: int) -> int:
+        if not any(first < epsg <= first + 60 for first in (32600, 32700)):
+            raise ValueError(
+                f"{epsg} is no UTM zone on WGS84, and HyP3 delivers no other products; 32601 to 32660 are the zones "
+                "north of the equator, 32701 to 32760 those south of it"
+            )
+        return epsg
 
     @model_validator(mode="after")
     def _is_a_lattice(self) -> Self:
@@ -77,6 +90,8 @@ class Track(_Strict):
         for burst in bursts:
             if not re.fullmatch(r"\d{3}_\d{6}_IW[123]", burst):
                 raise ValueError(f"{burst!r} is not a full burst id; it reads like 011_021697_IW3")
+            if bursts.count(burst) > 1:
+                raise ValueError(f"{burst} stands here {bursts.count(burst)} times; name it once")
         return tuple(sorted(bursts))
 
     @model_validator(mode="after")
@@ -100,6 +115,13 @@ class Track(_Strict):
         for burst in self.bursts:
             if int(burst[:3]) != self.relative_orbit:
                 raise ValueError(f"burst {burst} is not of relative orbit {self.relative_orbit}")
+        if self.reference is not None:
+            try:
+                self.grid.grid().row_column(self.reference.longitude, self.reference.latitude)
+            except ValueError as problem:
+                raise ValueError(
+                    f"reference: {problem}; take a stable place inside, or leave the key out"
+                ) from None
         return self
 
     @property
@@ -288,7 +310,7 @@ class AlertRules(_Strict):
         default=(-40, -100, -300, -600),
         description="Line-of-sight velocities at which level 1, 2, ... begin.",
     )
-    windows: tuple[WindowRules, ...] = (
+    windows: Annotated[tuple[WindowRules, ...], Field(min_length=1)] = (
         WindowRules(days=150, least_epochs=8),
         WindowRules(days=365, least_epochs=16),
     )
@@ -338,7 +360,11 @@ class AlertRules(_Strict):
 
 class Contact(_Strict):
     name: str = Field(min_length=1)
-    email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
+    email: str | None = Field(
+        default=None,
+        pattern=r"^[^@\s,;:<>\"]+@[^@\s,;:<>\"]+$",
+        description="One address, as ann@example.org.",
+    )
     slack: bool = Field(
         default=False, description="Post to the Slack webhook of the Connection sagwatch_slack."
     )
@@ -434,6 +460,13 @@ class Site(_Strict):
             return {**raw, "tracks": tracks}
         return raw
 
+    @field_validator("schedule")
+    @classmethod
+    def _a_cron_line(cls, schedule: str) -> str:
+        if not croniter.is_valid(schedule):
+            raise ValueError(f"{schedule!r} is no cron line; five fields as '15 */6 * * *', or @daily")
+        return schedule
+
     @field_validator("boundary")
     @classmethod
     def _a_simple_polygon(cls, boundary: dict[str, Any]) -> dict[str, Any]:
@@ -460,6 +493,12 @@ class Site(_Strict):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two tracks are called {name}")
+        for track in self.tracks:
+            if not self.polygon.intersects(_on_the_map(track.grid.grid())):
+                raise ValueError(
+                    f"track {track.name}: no pixel of its grid lies inside the boundary; check epsg, west and north "
+                    "against it"
+                )
         if self.end is not None and self.end < self.start:
             raise ValueError(f"end {self.end} is before start {self.start}")
         return self
@@ -491,9 +530,15 @@ class Site(_Strict):
             }
         )
 
-    def order_rules(self, track: Track) -> dict[str, Any]:
-        """What of the site goes into a HyP3 order."""
-        return {"processor": track.processor, "looks": track.looks}
+
+def _on_the_map(grid: Grid) -> Polygon:
+    """The quadrangle between a grid's corner pixels, longitude and latitude; empty where they are nowhere on Earth."""
+    last_row, last_column = grid.rows - 1, grid.columns - 1
+    longitudes, latitudes = grid.lon_lat(
+        np.array([0, 0, last_row, last_row]), np.array([0, last_column, last_column, 0])
+    )
+    corners = list(zip(longitudes.tolist(), latitudes.tolist(), strict=True))
+    return Polygon(corners) if np.isfinite(corners).all() else Polygon()
 
 
 def site_day_start(day: date) -> datetime:

@@ -38,6 +38,9 @@ class ReferenceRules:
     most_scatter_m_yr, most_scatter_m
         If the candidates' velocities scatter by more than the first, the second over the span of the record, and
         three of their own standard deviations, then nobody can tell which ground is the stable one.
+    edge_margin
+        No pixel so near to the grid's edge (an eighth of a small grid): products of one track differ by some pixels
+        in extent, and one that ends short of the reference would be lost as a whole.
     most_candidates
         Bounds the memory.
     """
@@ -48,6 +51,7 @@ class ReferenceRules:
     least_company: int = 5
     most_scatter_m_yr: float = 0.020
     most_scatter_m: float = 0.010
+    edge_margin: int = 10
     most_candidates: int = 50_000
 
 
@@ -95,16 +99,25 @@ def choose_reference(
     _check_scatter(first, stack, candidates, rules)
     unrest_m_yr, company = _unrest(first.velocity_m_yr, candidates, rules.neighbourhood)
     known = candidates & (company >= min(rules.least_company, int(candidates.sum())))
+    known &= _inside(stack.shape, rules.edge_margin)
     if not known.any():
         raise BadInputError(
-            f"none of the {int(candidates.sum())} coherent pixels has {rules.least_company} others within "
-            f"{rules.neighbourhood} pixels; name a reference point in the site file"
+            f"none of the {int(candidates.sum())} coherent pixels lies away from the grid's edge and has "
+            f"{rules.least_company} others within {rules.neighbourhood} pixels; name a reference point in the site file"
         )
     quiet = known & (unrest_m_yr <= np.median(unrest_m_yr[known]))
     score = np.where(quiet, survey.mean_coherence * first.agreement, -np.inf)
     row, column = np.unravel_index(int(np.argmax(score)), score.shape)
     reason = _reason(survey, first.agreement, unrest_m_yr, int(row), int(column))
     return ReferencePoint(int(row), int(column), reason)
+
+
+def _inside(shape: tuple[int, int], margin: int) -> NDArray[np.bool_]:
+    """True on the pixels that are farther than the margin from the grid's edge."""
+    inside = np.zeros(shape, np.bool_)
+    down, across = (min(margin, side // 8) for side in shape)
+    inside[down : shape[0] - down, across : shape[1] - across] = True
+    return inside
 
 
 def _survey(stack: Stack) -> _Survey:

@@ -14,10 +14,10 @@ SELECT
     alert.alert_id,
     alert.level,
     CASE
-        WHEN alert.open THEN format('alert of level %s in zone %s since %s', alert.level, alert.zone, alert.since)
+        WHEN alert.open THEN format('alert of level %s in %s since %s', alert.level, alert.zone, alert.since)
         WHEN point.why_not IS NOT NULL THEN point.why_not
-        WHEN pending.id IS NOT NULL AND alert.alert_id IS NULL THEN format('in zone %s, not yet in enough updates in a row', pending.name)
-        WHEN alert.alert_id IS NOT NULL THEN format('in zone %s, whose alert is %s', alert.zone, alert.state)
+        WHEN pending.id IS NOT NULL AND alert.alert_id IS NULL THEN format('in %s, not yet in enough updates in a row', pending.name)
+        WHEN alert.alert_id IS NOT NULL THEN format('in %s, whose alert is %s', alert.zone, alert.state)
         ELSE 'unexplained: report this to the operators'
     END AS reason,
     point.reliable,
