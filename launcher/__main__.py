@@ -1,4 +1,4 @@
-"""`python3 -m launcher run|stop|clean|test|status|psql|lock|lint|bench|kill-test`: what the Makefile calls."""
+"""`python3 -m launcher COMMAND`: what the Makefile calls; `python3 -m launcher --help` lists the commands."""
 
 from __future__ import annotations
 
@@ -217,6 +217,16 @@ def bench(arguments: argparse.Namespace) -> int:
     return _python("-m", "benchmarks", "--json", str(Path(arguments.file).resolve()), *words)
 
 
+def bench_alerts(arguments: argparse.Namespace) -> int:
+    """Score the alerts on simulated ground, and write the figures as JSON."""
+    install.check_machine(ROOT)
+    install.ensure_system_packages(database=True)
+    install.ensure_environment(ROOT)
+    words = ["--small"] if arguments.small else []
+    words += ["--seed", str(arguments.seed), "--json", str(Path(arguments.file).resolve())]
+    return _python("-m", "benchmarks.alerts", *words)
+
+
 def kill_test(arguments: argparse.Namespace) -> int:
     """Kill everything at random moments, many times, and compare the end with an undisturbed run."""
     install.check_machine(ROOT)
@@ -262,6 +272,10 @@ def _parser() -> argparse.ArgumentParser:
     one = command("bench", bench)
     one.add_argument("file")
     one.add_argument("--sizes", help="pixel sizes in metres, as 40,20")
+    one = command("bench-alerts", bench_alerts)
+    one.add_argument("file")
+    one.add_argument("--seed", type=int, default=1)
+    one.add_argument("--small", action="store_true")
     one = command("kill-test", kill_test)
     one.add_argument("--rounds", type=int, default=3)
     one.add_argument("--seed", type=int, default=1)
