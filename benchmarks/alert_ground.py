@@ -144,7 +144,7 @@ def views(scene: Scene, rules: AlertRules, first: int) -> Iterator[tuple[int, Gr
             continue
         los_m = np.stack(kept) / np.float32(1000)
         solution = Solution(days[epoch + 1 - len(kept) : epoch + 1], los_m, sure, incidence_deg=39.0)
-        yield epoch, ground_view(days[epoch], solution, rules, 0.7)
+        yield epoch, ground_view(days[epoch], solution, rules, 0.7, PIXEL_M)
 
 
 def live_through(scene: Scene, rules: AlertRules, first: int = 7) -> Iterator[tuple[int, GroundView, Judged]]:

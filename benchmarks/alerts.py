@@ -64,7 +64,7 @@ class Sizes:
     trough_scenes: int = 7
     coverage_scenes: int = 24
     threshold_scenes: int = 2
-    threshold_epochs: int = 160
+    threshold_epochs: int = 360
     face_scenes: int = 3
     points: int = 1_000_000
 
@@ -104,20 +104,28 @@ class Run:
 def stable_ground(run: Run) -> dict[str, Any]:
     """False paged zones on ground that does not move, ours and the naive rule's."""
     scene = Scene(run.rng, run.epochs, run.rms_mm)
+    held = 0
     paged, before, naive = 0, np.zeros(scene.shape, bool), 0
     judged_epochs = 0
     for epoch, view, judged in live_through(scene, RULES):
         judged_epochs += 1
         paged += _paged_zones(judged)
+        held += any(event.rule == "R8" and event.type == "raised" for event in judged.events)
         if epoch >= 12:
             new, before = _new_zones(view.windows[0].velocity_mm_yr < RULES.levels_mm_yr[0], before)
             naive += new
     km2_years = SIDE**2 * (PIXEL_M / 1000) ** 2 * judged_epochs * DAYS_BETWEEN / DAYS_PER_YEAR
-    return {"rms_mm": run.rms_mm, "paged": paged, "naive": naive, "km2_years": km2_years}
+    return {"rms_mm": run.rms_mm, "paged": paged, "naive": naive, "km2_years": km2_years, "held": held}
 
 
 def _paged_zones(judged: Judged) -> int:
-    return len({event.zone_id for event in judged.events if event.type == "raised"})
+    return len(
+        {
+            event.subject
+            for event in judged.events
+            if event.type == "raised" and event.tell == "page" and event.rule != "R8"
+        }
+    )
 
 
 def _new_zones(mask: NDArray[np.bool_], before: NDArray[np.bool_]) -> tuple[int, NDArray[np.bool_]]:
@@ -137,18 +145,18 @@ def troughs_that_stop(run: Run) -> dict[str, Any]:
     open_zones: dict[str, int] = {}
     for epoch, view, judged in live_through(scene, RULES, 12):
         footprints = {zone.id: zone.footprint.pixels for zone in judged.state.zones}
-        for event in judged.events:
+        for event in (event for event in judged.events if event.rule == "R1"):
             hit = [
-                t for t, trough in enumerate(troughs) if trough.covers(footprints[event.zone_id], SIDE, epoch)
+                t for t, trough in enumerate(troughs) if trough.covers(footprints[event.subject], SIDE, epoch)
             ]
             for t in hit if event.type == "raised" and epoch > ONSET else []:
                 raised.setdefault(t, epoch - ONSET)
-                open_zones[event.zone_id] = t
+                open_zones[event.subject] = t
         for alert in judged.state.alerts:
-            t = open_zones.get(alert.zone_id, -1)
+            t = open_zones.get(alert.subject, -1) if alert.rule == "R1" else -1
             if t >= 0 and alert.is_over and epoch > STOP:
                 cleared[t] = epoch - STOP
-                del open_zones[alert.zone_id]
+                del open_zones[alert.subject]
         fast = view.windows[0].velocity_mm_yr < RULES.levels_mm_yr[0]
         for t, (row, column) in enumerate(places):
             if epoch > ONSET and fast[row - 1 : row + 2, column - 1 : column + 2].any():
@@ -207,7 +215,7 @@ def at_the_threshold(run: Run) -> dict[str, Any]:
     before = np.zeros(len(places), bool)
     for epoch, view, judged in live_through(scene, RULES, 30):
         judged_epochs += 1
-        raises += sum(event.type == "raised" for event in judged.events)
+        raises += sum(event.type == "raised" and event.rule == "R1" for event in judged.events)
         now = np.array([_median_at(view.windows[0].velocity_mm_yr, r, c) for r, c in places])
         now = now < RULES.levels_mm_yr[0]
         naive += int((now & ~before).sum()) if epoch > 30 else 0
@@ -257,7 +265,9 @@ def coverage(purpose: int, seed: int, scenes: int, rho: float) -> dict[str, floa
         days = days_of(61)
         # The stable ground that the correlation is pooled over: the same noise without the motion.
         los_m[:, :, 40:] -= (truth * years / 1000).astype(np.float32)[:, None, None]
-        view = ground_view(days[-1], Solution(days, los_m, np.ones((80, 80), np.float32)), RULES, 0.7)
+        view = ground_view(
+            days[-1], Solution(days, los_m, np.ones((80, 80), np.float32)), RULES, 0.7, PIXEL_M
+        )
         for name, window in zip(("150", "365", "whole"), (*view.windows, view.whole), strict=True):
             error = np.abs(window.velocity_mm_yr[:, :40] - truth)
             t = student_quantile(0.975, window.n_epochs[:, :40])
@@ -361,6 +371,10 @@ def summarise(found: Sequence[tuple[Run, dict[str, Any]]]) -> dict[str, Any]:
         figures[f"{name}_count"] = sum(one["paged"] for one in scenes)
         figures[f"{name}_km2_years"] = area * 100
         figures[f"naive_{name}"] = sum(one["naive"] for one in scenes) / area
+        years = area * 100 / (SIDE**2 * (PIXEL_M / 1000) ** 2)
+        figures[f"data_health_alerts_per_track_year_{rms:g}mm"] = (
+            sum(one.get("held", 0) for one in scenes) / years
+        )
     episodes = missed = naive_missed = 0
     clear: list[int] = []
     for peak in PEAKS_MM_YR:

@@ -104,10 +104,11 @@ def live_through(
     return judge_settled(TRACK, grid_of(shape), rules, 0.7, days, state or WatchState(), solution_until)
 
 
-def history(judged: Sequence[Judged]) -> list[tuple[int, str, int]]:
-    """(epoch number, event type, new level) of every event."""
+def history(judged: Sequence[Judged], rule: str = "R1") -> list[tuple[int, str, int]]:
+    """(epoch number, event type, new level) of every event of a rule."""
     return [
         ((event.epoch - FIRST_DAY).days // DAYS_BETWEEN, event.type, event.to_level)
         for one in judged
         for event in one.events
+        if event.rule == rule
     ]

@@ -248,6 +248,7 @@ def test_bad_input_is_refused_by_name():
         Solution(tuple(days_of(13)), los_m[:13], np.ones(SMALL, np.float32)),
         RULES,
         0.7,
+        PIXEL_M,
     )
     with pytest.raises(ValueError, match="judge in order of date"):
         judge(view, state, RULES, grid_of(SMALL), "s/t011a")
@@ -259,6 +260,7 @@ def test_bad_input_is_refused_by_name():
             Solution(tuple(days_of(13)), los_m[:12], np.ones(SMALL, np.float32)),
             RULES,
             0.7,
+            PIXEL_M,
         )
 
 

@@ -20,18 +20,30 @@ EventType = Literal["raised", "worse", "better", "cleared", "merged"]
 
 #: Velocity threshold on windows; rule numbers as in the documentation.
 VELOCITY_RULE = "R1"
+#: What each rule is about, for people.
+RULE_TITLES = {
+    "R1": "velocity along the line of sight",
+    "R2": "change of trend",
+    "R3": "new zone",
+    "R4": "acceleration (advisory)",
+    "R5": "displacement along the line of sight",
+    "R6": "tilt and curvature at an asset",
+    "R7": "blind spot: a lower bound, or nothing, is seen",
+    "R8": "health of the data",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One episode of a rule about a zone.
+    """One episode of a rule about a zone, or about something else that has no zone (an asset, the reference point).
 
     ``updates_beyond`` counts the updates in a row that ask for a higher level, ``updates_below`` those that
     allow a lower one; ``pending_level`` is the level on which they agree.
     """
 
     id: str
-    zone_id: str
+    #: A zone's id, or what else it is about, as ``asset/...`` or ``reference/...``.
+    subject: str
     rule: str
     episode: int
     state: Phase
@@ -43,6 +55,11 @@ class Alert:
     last_epoch: date
     cleared_epoch: date | None
     rules_sha256: str
+
+    @property
+    def zone_id(self) -> str | None:
+        """The zone that it is about."""
+        return None if "/" in self.subject else self.subject
 
     @property
     def is_open(self) -> bool:
@@ -60,7 +77,7 @@ class AlertEvent:
 
     id: str
     alert_id: str
-    zone_id: str
+    subject: str
     epoch: date
     type: EventType
     from_state: Phase
@@ -69,11 +86,17 @@ class AlertEvent:
     to_level: int
     evidence: dict[str, Any]
     sentence: str
+    rule: str = VELOCITY_RULE
+    tell: str = "page"
+
+    @property
+    def zone_id(self) -> str | None:
+        return None if "/" in self.subject else self.subject
 
     @property
     def is_news(self) -> bool:
-        """Worth a message of its own; an alert that only got milder is told in summaries."""
-        return self.type != "better"
+        """Worth a message of its own; an alert that only got milder, or an advisory, is told in summaries."""
+        return self.type != "better" and self.tell == "page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +126,13 @@ def event_id(alert_id: str, epoch: date, type_: EventType) -> str:
     return opaque_id("event", alert_id, epoch, type_)
 
 
-def begin_alert(zone_id: str, episode: int, epoch: date, rules_sha256: str) -> Alert:
+def begin_alert(
+    subject: str, episode: int, epoch: date, rules_sha256: str, rule: str = VELOCITY_RULE
+) -> Alert:
     return Alert(
-        id=opaque_id("alert", zone_id, VELOCITY_RULE, episode),
-        zone_id=zone_id,
-        rule=VELOCITY_RULE,
+        id=opaque_id("alert", subject, rule, episode),
+        subject=subject,
+        rule=rule,
         episode=episode,
         state="pending",
         level=0,
@@ -176,12 +201,14 @@ def _below(alert: Alert, level: int, epoch: date, updates_to_clear: int) -> tupl
     if counted.updates_below < updates_to_clear:
         return counted, None
     over = agreed == 0
+    # This update allows less than all of them together: it is the first of the next run.
+    goes_on = level < agreed
     after = replace(
         counted,
         state="cleared" if over else "raised",
         level=agreed,
-        pending_level=0,
-        updates_below=0,
+        pending_level=level if goes_on else 0,
+        updates_below=1 if goes_on else 0,
         cleared_epoch=epoch if over else None,
     )
     return after, Change("cleared" if over else "better", alert, after)

@@ -20,8 +20,11 @@ EvidenceClass = Literal["beyond threshold", "moving", "cannot tell"]
 
 #: A zone with usable values on less than this share of its pixels says nothing.
 LEAST_DATA_SHARE = 0.5
-#: The deadband never asks for more than a rise to a quarter of the threshold: with it, noisy ground could never clear.
-_WIDEST_DEADBAND = 0.75
+#: The deadband never asks for more than a rise to half of the threshold: with more, noisy ground could hardly clear.
+_WIDEST_DEADBAND = 0.5
+#: What a window does not disprove is read from this share of a zone's pixels: of the many pixels of a zone some are
+#: always low by chance. (What it proves is read from the rule's least number of pixels.)
+_HELD_SHARE = 0.5
 _TWO_SIDED_95 = 0.975
 _ONE_SIDED_95 = 0.95
 
@@ -79,7 +82,10 @@ def read_zone(
     if not seen or np.mean(has_data.ravel()[pixels]) < LEAST_DATA_SHARE:
         return None, seen
     now = max(window.level_now for window in seen)
-    return Reading(now, max(window.level_held for window in seen)), seen
+    # A longer window goes on averaging in a motion that has ended: it may prove a level, but it is the shortest window
+    # with data that disproves one.
+    shortest = min(seen, key=lambda window: window.days)
+    return Reading(now, max(now, shortest.level_held)), seen
 
 
 def _read_window(pixels: NDArray[np.int64], window: MovingWindow, rules: AlertRules) -> ZoneWindow | None:
@@ -95,7 +101,8 @@ def _read_window(pixels: NDArray[np.int64], window: MovingWindow, rules: AlertRu
     values = velocity.velocity_mm_yr.ravel()[usable]
     sd = float(np.median(velocity.sd_mm_yr.ravel()[usable]))
     proved = connected_level(sure, contrast[sure], columns, rules.least_pixels)
-    possible = connected_level(usable, contrast[usable], columns, rules.least_pixels)
+    many = max(rules.least_pixels, int(_HELD_SHARE * usable.size))
+    possible = connected_level(usable, contrast[usable], columns, many)
     reading = levels_of(proved, possible, window.contrast_sd_mm_yr, rules)
     return ZoneWindow(
         days=velocity.days,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from sagwatch.domain.alert import EventType
+from sagwatch.domain.alert import RULE_TITLES, EventType
 from sagwatch.domain.rules import EvidenceClass
 
 #: Sentinel-1 C band, metres.
@@ -38,6 +38,10 @@ class ZoneFacts:
     displacement_mm: float | None
     no_data_fraction: float
     incidence_deg: float | None
+    #: Sentences about its place in the mine and its stage of movement; empty where nothing is known.
+    place: str = ""
+    stage: str = ""
+    lower_bound: bool = False
 
 
 def event_sentence(
@@ -52,7 +56,38 @@ def event_sentence(
         "merged": f"{_capital(facts.zone_name)} has grown together with {other}; its alert goes on there. "
         f"Last seen: {_moves(facts)}",
     }[type_]
-    return " ".join([opening, _how_sure(facts), _since(facts), blind_spot(facts)])
+    return _joined(opening, facts)
+
+
+def _joined(opening: str, facts: ZoneFacts) -> str:
+    stage = f"{_capital(facts.stage)}." if facts.stage else ""
+    parts = [opening, _how_sure(facts), _since(facts), stage, facts.place, blind_spot(facts)]
+    return " ".join(part for part in parts if part)
+
+
+def zone_sentence(facts: ZoneFacts) -> str:
+    """What a zone is and does, where there is no event to tell."""
+    return _joined(_capital(_moves(facts)), facts)
+
+
+def rule_sentence(
+    type_: EventType, rule: str, level: int, limit_words: str, words: str, name: str, facts: ZoneFacts | None
+) -> str:
+    """One paragraph about an event of a rule other than the velocity's.
+
+    ``facts`` of None is something without a zone, or a zone without any velocity now.
+    """
+    limit = f", {limit_words}" if limit_words else ""
+    opening = {
+        "raised": f"Level {level} ({rule}, {RULE_TITLES[rule]}{limit}): {name}. {words}",
+        "worse": f"Worse, now level {level} ({rule}, {RULE_TITLES[rule]}{limit}): {name}. {words}",
+        "better": f"Milder, now level {level} ({rule}, {RULE_TITLES[rule]}): {name}. {words}",
+        "cleared": f"Cleared from level {level} ({rule}, {RULE_TITLES[rule]}): {name}. {words}",
+        "merged": f"{_capital(name)} has grown together with another zone ({rule}, {RULE_TITLES[rule]}).",
+    }[type_]
+    if facts is None:
+        return opening
+    return _joined(f"{opening} {_capital(_moves(facts))}", facts)
 
 
 def _moves(facts: ZoneFacts) -> str:
@@ -98,9 +133,13 @@ def blind_spot(facts: ZoneFacts) -> str:
     return (
         f"Blind spots: InSAR can under-read fast centres; more than {STEP_LIMIT_MM:.1f} mm between neighbouring "
         f"pixels of {facts.pixel_m:g} m within one interferogram cannot be seen. {facts.no_data_fraction:.0%} of the "
-        f"zone has no usable data. All values are along the line of sight{angle}, not subsidence; horizontal motion is "
-        "mixed in."
+        f"zone has no usable data. {_bound(facts)}All values are along the line of sight{angle}, not subsidence; "
+        "horizontal motion is mixed in."
     )
+
+
+def _bound(facts: ZoneFacts) -> str:
+    return "What is shown of it is a lower bound. " if facts.lower_bound else ""
 
 
 def area_words(area_m2: float) -> str:

@@ -191,6 +191,118 @@ class WindowRules(_Strict):
     least_epochs: int = Field(ge=4, le=400)
 
 
+#: How a rule speaks: a message of its own, a line of the monthly digest, or not at all.
+Tell = Literal["page", "digest", "off"]
+_TELL = "page: a message of its own; digest: a line of the monthly digest; off: the rule is not judged."
+
+
+class HistoryRule(_Strict):
+    """R1-history, the published study's rule: the velocity of the whole record. It comes years late."""
+
+    tell: Literal["digest", "off"] = Field(default="digest", description=_TELL)
+
+
+class TrendRule(_Strict):
+    """R2: the rate of the shortest window against the year before it, in zones with an open alert."""
+
+    tell: Tell = Field(default="page", description=_TELL)
+    least_change_mm_yr: float = Field(default=10, gt=0, description="Smaller changes are no news, mm/yr.")
+    deviations: float = Field(
+        default=3, ge=2, le=10, description="A change must exceed so many of its deviations."
+    )
+
+
+class NewZoneRule(_Strict):
+    """R3: a zone whose first alert is raised, inside or outside the licence area."""
+
+    inside: Tell = Field(default="digest", description=_TELL)
+    outside: Tell = Field(default="page", description=_TELL)
+
+
+class AccelerationRule(_Strict):
+    """R4: three successive windows faster and a proved bend; inverse velocity is shown, never a date of failure."""
+
+    tell: Tell = Field(default="digest", description=_TELL)
+
+
+class DisplacementRule(_Strict):
+    """R5: how far a zone has moved against its surroundings."""
+
+    tell: Tell = Field(default="digest", description=_TELL)
+    levels_mm: tuple[float, ...] = Field(
+        default=(-10, -100, -300), description="Line-of-sight displacement at which level 1, 2, ... begin."
+    )
+    baseline: date | None = Field(
+        default=None, description="Counted from here; from the record's beginning if left out."
+    )
+
+    @field_validator("levels_mm")
+    @classmethod
+    def _a_ladder_downwards(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        return ladder(levels, "[-10, -100, -300]")
+
+
+class TiltRule(_Strict):
+    """R6: tilt and curvature of the line-of-sight displacement at assets. Nothing is on until a preset is named."""
+
+    tell: Tell = Field(default="page", description=_TELL)
+    preset: Literal["china_brick_concrete", "poland_mining_area"] | None = Field(
+        default=None,
+        description="Limits by name; a person must have checked them against the code of practice that applies.",
+    )
+
+
+class BlindRule(_Strict):
+    """R7: where InSAR cannot see, or shows a lower bound only. A zone that loses its centre goes up."""
+
+    tell: Tell = Field(default="page", description=_TELL)
+    step_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Steps between neighbours from this share of a quarter wavelength.",
+    )
+    lost_share: float = Field(default=0.3, gt=0, le=1, description="Share of a zone's pixels without data.")
+    least_hole_pixels: int = Field(default=4, ge=1, description="Smallest ringed hole, pixels.")
+
+
+class HealthRule(_Strict):
+    """R8: the data's own health; told to the contacts with `health: true`, or to all where there is none."""
+
+    tell: Tell = Field(default="page", description=_TELL)
+    hold_when_reference_moves: bool = Field(
+        default=True, description="No ground alert changes while the reference point itself seems to move."
+    )
+    silent_after_revisits: float = Field(
+        default=2, ge=1, description="No new acquisition for so many usual pauses is told."
+    )
+    least_credits: float = Field(default=50, ge=0, description="Fewer remaining HyP3 credits are told.")
+    outbox_hours: float = Field(default=1, gt=0, description="A message that waits longer is told.")
+
+
+def ladder(levels: tuple[float, ...], example: str) -> tuple[float, ...]:
+    """Levels must be negative (away from the satellite) and go down."""
+    if not levels or any(v >= 0 for v in levels) or list(levels) != sorted(set(levels), reverse=True):
+        raise ValueError(f"levels must be negative and go down, as {example}")
+    return levels
+
+
+class ZoneRules(_Strict):
+    """Other numbers for one zone, by its id; what is left out stays as for the site."""
+
+    zone: str = Field(pattern=r"^[0-9a-f]{6,20}$", description="The zone's id, or its first digits.")
+    levels_mm_yr: tuple[float, ...] | None = None
+    deadband_mm_yr: float | None = Field(default=None, ge=0)
+    updates_to_raise: int | None = Field(default=None, ge=1, le=10)
+    updates_to_clear: int | None = Field(default=None, ge=1, le=20)
+    why: str = Field(min_length=1, description="Who decided it and why.")
+
+    @field_validator("levels_mm_yr")
+    @classmethod
+    def _a_ladder_downwards(cls, levels: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        return None if levels is None else ladder(levels, "[-40, -100, -300, -600]")
+
+
 class AlertRules(_Strict):
     """When ground that sinks becomes an alert; rule numbers as in the documentation."""
 
@@ -214,12 +326,36 @@ class AlertRules(_Strict):
         default=60, ge=0, description="Older events are recorded and told in one summary, not one by one."
     )
 
+    history: HistoryRule = HistoryRule()
+    trend: TrendRule = TrendRule()
+    new_zone: NewZoneRule = NewZoneRule()
+    acceleration: AccelerationRule = AccelerationRule()
+    displacement: DisplacementRule = DisplacementRule()
+    tilt: TiltRule = TiltRule()
+    blind: BlindRule = BlindRule()
+    health: HealthRule = HealthRule()
+    zones: tuple[ZoneRules, ...] = Field(default=(), description="Exceptions for single zones.")
+
     @field_validator("levels_mm_yr")
     @classmethod
     def _a_ladder_downwards(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
-        if not levels or any(v >= 0 for v in levels) or list(levels) != sorted(levels, reverse=True):
-            raise ValueError("levels must be negative and go down, as [-40, -100, -300, -600]")
-        return levels
+        return ladder(levels, "[-40, -100, -300, -600]")
+
+    @model_validator(mode="after")
+    def _one_exception_a_zone(self) -> Self:
+        for one in self.zones:
+            rivals = [other.zone for other in self.zones if other.zone.startswith(one.zone)]
+            if len(rivals) > 1:
+                raise ValueError(f"zones: {rivals[0]} and {rivals[1]} may be the same zone; write longer ids")
+        return self
+
+    def of_zone(self, zone_id: str) -> AlertRules:
+        """The rules with the zone's exceptions."""
+        for one in self.zones:
+            if zone_id.startswith(one.zone):
+                changes = one.model_dump(exclude={"zone", "why"}, exclude_none=True)
+                return self.model_copy(update=changes)
+        return self
 
 
 class Contact(_Strict):
@@ -233,12 +369,53 @@ class Contact(_Strict):
         default=False, description="Post to the Slack webhook of the Connection sagwatch_slack."
     )
     least_level: int = Field(default=1, ge=1, le=9)
+    health: bool = Field(default=False, description="Is told about the system's own health (rule R8).")
 
     @model_validator(mode="after")
     def _can_be_reached(self) -> Self:
         if self.email is None and not self.slack:
-            raise ValueError(f"contact {self.name!r} has neither an email nor slack: true")
+            raise ValueError(
+                f"contact {self.name!r} has neither an email nor slack: true; add one, or take the contact out"
+            )
         return self
+
+
+class Asset(_Strict):
+    """Something that can be damaged: a point, a line or an area."""
+
+    name: str = Field(min_length=1, max_length=120)
+    kind: str = Field(default="", max_length=60, description="As shaft, road, village.")
+    geometry: dict[str, Any]
+
+    @property
+    def shape(self) -> Any:
+        return shape(self.geometry)
+
+
+class Face(_Strict):
+    """A longwall face: the panel's area, when it is worked, and where to it advances."""
+
+    name: str = Field(min_length=1, max_length=120)
+    seam: str = Field(default="", max_length=60)
+    begin: date
+    end: date | None = None
+    advance_deg: float | None = Field(
+        default=None, ge=0, lt=360, description="Direction of advance, degrees from north over east."
+    )
+    geometry: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.end is not None and self.end < self.begin:
+            raise ValueError(f"face {self.name!r} ends on {self.end}, before it begins on {self.begin}")
+        return self
+
+    @property
+    def shape(self) -> Any:
+        return shape(self.geometry)
+
+    def works_on(self, day: date) -> bool:
+        return self.begin <= day and (self.end is None or day <= self.end)
 
 
 class CreditRules(_Strict):
@@ -271,6 +448,8 @@ class Site(_Strict):
     alerts: AlertRules = AlertRules()
     credits: CreditRules = CreditRules()
     contacts: tuple[Contact, ...] = ()
+    assets: tuple[Asset, ...] = Field(default=(), description="From the site's folder: assets.geojson.")
+    faces: tuple[Face, ...] = Field(default=(), description="From the site's folder: faces.geojson.")
 
     @model_validator(mode="before")
     @classmethod

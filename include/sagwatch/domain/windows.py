@@ -42,6 +42,9 @@ class WindowVelocity:
         Epochs that the pixel's line used.
     correlation
         Lag-1 autocorrelation of the noise on stable ground, 0 to 0.95.
+    sd_local_mm_yr
+        Deviation, corrected too, of the velocity against its surroundings: without the noise that a pixel shares with
+        them, above all the reference point's. What judges a contrast. None: ``sd_mm_yr``, which errs towards caution.
     """
 
     days: int
@@ -50,6 +53,7 @@ class WindowVelocity:
     sd_mm_yr: NDArray[np.float32]
     n_epochs: NDArray[np.uint16]
     correlation: float
+    sd_local_mm_yr: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         shapes = {
@@ -62,6 +66,11 @@ class WindowVelocity:
     def valid(self) -> NDArray[np.bool_]:
         """Where the window has a velocity and its deviation."""
         return np.isfinite(self.velocity_mm_yr) & np.isfinite(self.sd_mm_yr)
+
+    @property
+    def contrast_sd_mm_yr(self) -> NDArray[np.float32]:
+        """Deviation of a pixel's local contrast."""
+        return self.sd_mm_yr if self.sd_local_mm_yr is None else self.sd_local_mm_yr
 
     @property
     def words(self) -> str:

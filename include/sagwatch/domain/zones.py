@@ -28,7 +28,7 @@ _EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 _SURE = 0.99
 #: A contrast must exceed that of the site's quiet ground by so many standard deviations, or one of the thousands of
 #: places of a site will do so by chance: it matters while a window holds few acquisitions.
-_SURE_CONTRAST = 4.0
+_SURE_CONTRAST = 4.25
 #: A shorter window overrules a longer one from so many standard deviations of its contrast.
 _SURE_SLOWER = 2.0
 
@@ -65,8 +65,8 @@ class MovingWindow:
     contrast_sd_mm_yr: float
     #: Has a velocity here and now, and no shorter window shows that it has ended.
     usable: NDArray[np.bool_]
-    #: Usable, and away from the satellite beyond doubt: its velocity (99 %, one-sided, corrected deviation) and its
-    #: contrast.
+    #: Usable, and away from the satellite against its surroundings beyond doubt: by its own scatter (99 %, one-sided,
+    #: corrected deviation) and by that of the site's quiet ground.
     significant: NDArray[np.bool_]
 
 
@@ -100,7 +100,7 @@ def moving_windows(
         for shorter in result:
             usable = usable & ~_slowed_down(contrast, shorter, threshold_mm_yr)
         noise = contrast_noise(contrast, background & usable)
-        upper = window.velocity_mm_yr + student_quantile(_SURE, window.n_epochs) * window.sd_mm_yr
+        upper = contrast + student_quantile(_SURE, window.n_epochs) * window.contrast_sd_mm_yr
         with np.errstate(invalid="ignore"):
             significant = usable & (upper < 0) & (contrast < -_SURE_CONTRAST * noise)
         result.append(MovingWindow(window, contrast, noise, usable, significant))

@@ -9,9 +9,11 @@ from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.judge import GroundView, Judged, WatchState, judge
+from sagwatch.domain.mine import Mine
 from sagwatch.domain.site import AlertRules
 from sagwatch.domain.windows import (
     WHOLE_RECORD,
@@ -22,6 +24,9 @@ from sagwatch.domain.windows import (
 from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE, Line, Window, fit_windows
 
 log = logging.getLogger(__name__)
+
+#: Surroundings of which less than this share was seen say nothing.
+_LEAST_SEEN = 0.1
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ def judge_settled(
     epochs: Sequence[date],
     state: WatchState,
     solution_until: Callable[[date], Solution],
+    mine: Mine | None = None,
 ) -> list[Judged]:
     """Judge acquisitions in order of date; nothing is written down here.
 
@@ -80,8 +86,8 @@ def judge_settled(
         if state.last_epoch is not None and epoch <= state.last_epoch:
             log.info("%s of %s came late: judged with the next acquisition", epoch, track_id)
             continue
-        view = ground_view(epoch, solution_until(epoch), rules, min_temporal_coherence)
-        result = judge(view, state, rules, grid, track_id)
+        view = ground_view(epoch, solution_until(epoch), rules, min_temporal_coherence, grid.pixel_m)
+        result = judge(view, state, rules, grid, track_id, mine)
         state = result.state
         judged.append(result)
         for event in result.events:
@@ -90,7 +96,7 @@ def judge_settled(
 
 
 def ground_view(
-    epoch: date, solution: Solution, rules: AlertRules, min_temporal_coherence: float
+    epoch: date, solution: Solution, rules: AlertRules, min_temporal_coherence: float, pixel_m: float
 ) -> GroundView:
     """The windows of a solution, with noise that is correlated in time taken into account."""
     n_epochs = len(solution.dates)
@@ -110,9 +116,17 @@ def ground_view(
     lines = fit_windows(
         solution.dates, solution.los_m.reshape(n_epochs, -1), wanted, seen.reshape(n_epochs, -1)
     )
+    local = _against_surroundings(solution, wanted[1:], seen, rules.ring_m / pixel_m)
     threshold = rules.levels_mm_yr[0]
     windows = [
-        _with_noise(window.days or WHOLE_RECORD, lines[window.name], shape, reliable, threshold)
+        _with_noise(
+            window.days or WHOLE_RECORD,
+            lines[window.name],
+            shape,
+            reliable,
+            threshold,
+            local.get(window.name),
+        )
         for window in wanted
     ]
     return GroundView(
@@ -123,11 +137,55 @@ def ground_view(
         reliable=reliable,
         displacement_mm=(solution.los_m[-1] * 1000).astype(np.float32),
         incidence_deg=solution.incidence_deg,
+        dates=solution.dates,
+        los_m=solution.los_m,
     )
 
 
+def _against_surroundings(
+    solution: Solution,
+    windows: Sequence[Window],
+    seen: NDArray[np.bool_],
+    ring_pixels: float,
+) -> dict[str, Line]:
+    """Lines through the histories minus the mean of their surroundings, for their scatter only.
+
+    The mean of a square is quick, and its own motion does not matter: a line takes it out.
+    """
+    longest = max((window.days or 0 for window in windows), default=0)
+    first = next(
+        (i for i, day in enumerate(solution.dates) if (solution.dates[-1] - day).days <= longest),
+        len(solution.dates) - 1,
+    )
+    width = max(3, round(ring_pixels))
+    local = np.empty_like(solution.los_m[first:], dtype=np.float32)
+    for number, field in enumerate(solution.los_m[first:]):
+        local[number] = field - _mean_around(field, seen[first + number], width)
+    shape = (local.shape[0], -1)
+    return fit_windows(
+        solution.dates[first:], local.reshape(shape), list(windows), seen[first:].reshape(shape)
+    )
+
+
+def _mean_around(field: NDArray[np.floating], seen: NDArray[np.bool_], width: int) -> NDArray[np.floating]:
+    """Mean of what was seen in the square around each pixel; that of everything where nothing was."""
+    if not seen.any():
+        return np.zeros_like(field)
+    if seen.all():
+        return uniform_filter(field, width, mode="reflect")
+    weight = uniform_filter(seen.astype(np.float32), width, mode="reflect")
+    total = uniform_filter(np.where(seen, field, 0).astype(np.float32), width, mode="reflect")
+    everywhere = float(np.mean(field[seen]))
+    return np.where(weight > _LEAST_SEEN, total / np.maximum(weight, _LEAST_SEEN), everywhere)
+
+
 def _with_noise(
-    days: int, line: Line, shape: tuple[int, ...], reliable: NDArray[np.bool_], threshold_mm_yr: float
+    days: int,
+    line: Line,
+    shape: tuple[int, ...],
+    reliable: NDArray[np.bool_],
+    threshold_mm_yr: float,
+    local: Line | None = None,
 ) -> WindowVelocity:
     velocity = (line.velocity_m_yr * 1000).astype(np.float32)
     white = (line.velocity_std_m_yr * 1000).astype(np.float32)
@@ -137,6 +195,7 @@ def _with_noise(
         line.residue_m.astype(np.float64) ** 2, line.residual_correlation, line.n_epochs, stable
     )
     return WindowVelocity(
+        sd_local_mm_yr=None if local is None else _local_deviation(local, stable).reshape(shape),
         days=days,
         velocity_mm_yr=velocity.reshape(shape),
         sd_white_mm_yr=white.reshape(shape),
@@ -144,3 +203,11 @@ def _with_noise(
         n_epochs=line.n_epochs.reshape(shape),
         correlation=correlation,
     )
+
+
+def _local_deviation(line: Line, stable: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Deviation of velocities against their surroundings, mm/yr, with a correlation of its own."""
+    correlation = pooled_correlation(
+        line.residue_m.astype(np.float64) ** 2, line.residual_correlation, line.n_epochs, stable
+    )
+    return correct_for_correlation((line.velocity_std_m_yr * 1000).astype(np.float32), correlation)

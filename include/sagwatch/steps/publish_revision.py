@@ -200,11 +200,11 @@ def _published_arrays(
     least = site.inversion.min_temporal_coherence
     newest = revision.epochs[-1]
     standard = AlertRules(**{**site.alerts.model_dump(), "windows": PUBLISHED_WINDOWS})
-    shown = ground_view(newest, solution, standard, least)
+    shown = ground_view(newest, solution, standard, least, revision.grid.pixel_m)
     if judged and judged[-1].epoch == newest:
         last = judged[-1]
     else:
-        view = ground_view(newest, solution, site.alerts, least)
+        view = ground_view(newest, solution, site.alerts, least, revision.grid.pixel_m)
         last = look_again(view, judged[-1].state if judged else state, site.alerts, revision.grid)
     windows: list[WindowVelocity] = [shown.whole, *shown.windows]
     return PublishedArrays(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -16,7 +16,10 @@ from sagwatch.adapters.database import models
 from sagwatch.domain.alert import Alert, AlertEvent, Phase
 from sagwatch.domain.footprint import Footprint, outline
 from sagwatch.domain.grid import Grid
+from sagwatch.domain.influence import Influence
 from sagwatch.domain.judge import Judged, WatchState, ZoneSnapshot
+from sagwatch.domain.rules import rules_sha256
+from sagwatch.domain.site import AlertRules
 from sagwatch.domain.zones import Zone
 from sagwatch.errors import BadRevisionError
 
@@ -49,10 +52,10 @@ class Alerts:
             .order_by(models.Zone.born_epoch, models.Zone.id)
         ).all()
         evidence = _newest_evidence(session, [zone.id for zone in zones])
-        alerts = _newest_alerts(session, [zone.id for zone in zones])
+        alerts = _newest_alerts(session, track_id, {zone.id: i for i, zone in enumerate(zones)})
         return WatchState(
             zones=tuple(_zone(row, evidence[row.id]) for row in zones),
-            alerts=tuple(_alert(alerts[row.id]) for row in zones if row.id in alerts),
+            alerts=tuple(_alert(row) for row in alerts),
             last_epoch=last_epoch,
         )
 
@@ -63,7 +66,7 @@ class Alerts:
         judged: Judged,
         grid: Grid,
         revision_id: str,
-        rules_sha256: str,
+        rules_digest: str,
         as_of: datetime,
     ) -> bool:
         """Write one judged acquisition down; False if it had been judged before, and then nothing is changed.
@@ -76,7 +79,7 @@ class Alerts:
                 track_id=track_id,
                 epoch=judged.epoch,
                 revision_id=revision_id,
-                rules_sha256=rules_sha256,
+                rules_sha256=rules_digest,
                 zones=len(judged.snapshots),
                 judged_at=as_of,
             )
@@ -90,7 +93,7 @@ class Alerts:
         snapshots = [_snapshot_values(s, judged, grid, revision_id) for s in judged.snapshots]
         if snapshots:
             session.execute(insert(models.ZoneSnapshot), snapshots)
-        _upsert(session, models.Alert, [{"track_id": track_id, **asdict(a)} for a in judged.state.alerts])
+        _upsert(session, models.Alert, [_alert_values(track_id, alert) for alert in judged.state.alerts])
         events = [_event_values(track_id, event, revision_id, as_of) for event in judged.events]
         if events:
             session.execute(insert(models.AlertEvent), events)
@@ -102,7 +105,7 @@ class Alerts:
         track_id: str,
         epochs: Iterable[date],
         revision_id: str,
-        rules_sha256: str,
+        rules_digest: str,
         as_of: datetime,
     ) -> None:
         """Write down that acquisitions came after a newer one was judged: nothing is decided on them alone."""
@@ -111,7 +114,7 @@ class Alerts:
                 "track_id": track_id,
                 "epoch": epoch,
                 "revision_id": revision_id,
-                "rules_sha256": rules_sha256,
+                "rules_sha256": rules_digest,
                 "zones": 0,
                 "judged_at": as_of,
             }
@@ -119,6 +122,49 @@ class Alerts:
         ]
         if rows:
             session.execute(insert(models.Judgement).on_conflict_do_nothing(), rows)
+
+    def note_rules(self, session: Session, site: str, rules: AlertRules, as_of: datetime) -> str:
+        """Write the site's rules down as a new version, unless they are the last one's; returns their hash."""
+        digest = rules_sha256(rules)
+        session.execute(
+            select(models.Site.name).where(models.Site.name == site).with_for_update(key_share=True)
+        )
+        known = session.scalar(
+            select(models.AlertRule.version).where(
+                models.AlertRule.site == site, models.AlertRule.sha256 == digest
+            )
+        )
+        if known is None:
+            newest = session.scalar(
+                select(func.max(models.AlertRule.version)).where(models.AlertRule.site == site)
+            )
+            session.execute(
+                insert(models.AlertRule).values(
+                    site=site,
+                    version=(newest or 0) + 1,
+                    sha256=digest,
+                    rules=rules.model_dump(mode="json"),
+                    valid_from=as_of,
+                )
+            )
+        return digest
+
+    def note_influence(
+        self, session: Session, track_id: str, revision_id: str, influence: Influence, grid: Grid
+    ) -> None:
+        """The boundary of mining influence of a revision; the same revision has one."""
+        session.execute(
+            insert(models.Influence)
+            .values(
+                track_id=track_id,
+                revision_id=revision_id,
+                epoch=influence.epoch,
+                limit_mm=influence.limit_mm,
+                area_m2=influence.footprint.size * grid.pixel_m**2,
+                geom=from_shape(outline(influence.footprint, grid), srid=4326),
+            )
+            .on_conflict_do_nothing()
+        )
 
     def open_alerts(self, session: Session, track_id: str) -> list[Alert]:
         """Raised and not over, the oldest first."""
@@ -150,14 +196,16 @@ def _newest_evidence(session: Session, zone_ids: Sequence[str]) -> dict[str, dic
     return {row.zone_id: row.evidence for row in rows}
 
 
-def _newest_alerts(session: Session, zone_ids: Sequence[str]) -> dict[str, models.Alert]:
+def _newest_alerts(session: Session, track_id: str, zones: Mapping[str, int]) -> list[models.Alert]:
+    """The newest episode of each rule about each subject, in the order of the zones; what has no zone comes first."""
     rows = session.scalars(
         select(models.Alert)
-        .where(models.Alert.zone_id.in_(zone_ids))
-        .ext(distinct_on(models.Alert.zone_id))
-        .order_by(models.Alert.zone_id, models.Alert.episode.desc())
-    )
-    return {row.zone_id: row for row in rows}
+        .where(models.Alert.track_id == track_id)
+        .ext(distinct_on(models.Alert.subject, models.Alert.rule))
+        .order_by(models.Alert.subject, models.Alert.rule, models.Alert.episode.desc())
+    ).all()
+    kept = [row for row in rows if row.zone_id is None or row.zone_id in zones]
+    return sorted(kept, key=lambda row: (zones.get(row.zone_id or "", -1), row.subject, row.rule))
 
 
 def _upsert(session: Session, model: type[models.Base], rows: list[dict[str, Any]]) -> None:
@@ -204,10 +252,14 @@ def _zone_values(track_id: str, zone: Zone) -> dict[str, Any]:
     }
 
 
+def _alert_values(track_id: str, alert: Alert) -> dict[str, Any]:
+    return {"track_id": track_id, "zone_id": alert.zone_id, **asdict(alert)}
+
+
 def _alert(row: models.Alert) -> Alert:
     return Alert(
         id=row.id,
-        zone_id=row.zone_id,
+        subject=row.subject,
         rule=row.rule,
         episode=row.episode,
         state=cast(Phase, row.state),

@@ -373,6 +373,30 @@ class VelocityTile(Base):
     )
 
 
+class AlertRule(Base):
+    """A version of a site's rules: what judgements were made with. Rows are only ever inserted."""
+
+    __tablename__ = "alert_rule"
+    site: Mapped[str] = mapped_column(ForeignKey("site.name"), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    sha256: Mapped[str]
+    rules: Mapped[dict[str, Any]]
+    valid_from: Mapped[datetime]
+    __table_args__ = (UniqueConstraint("site", "sha256"),)
+
+
+class Influence(Base):
+    """How far mining reaches: the 10 mm contour of a published revision, LOS against quiet ground."""
+
+    __tablename__ = "influence"
+    track_id: Mapped[str] = mapped_column(ForeignKey("track.id"), primary_key=True)
+    revision_id: Mapped[str] = mapped_column(ForeignKey("revision.id"), primary_key=True)
+    epoch: Mapped[date]
+    limit_mm: Mapped[float]
+    area_m2: Mapped[float]
+    geom: Mapped[Any] = mapped_column(Geometry("MULTIPOLYGON", srid=4326))
+
+
 class Judgement(Base):
     """That an acquisition was judged, once, on which solution and with which rules."""
 
@@ -426,7 +450,8 @@ class Alert(Base):
     __tablename__ = "alert"
     id: Mapped[str] = mapped_column(primary_key=True)
     track_id: Mapped[str] = mapped_column(ForeignKey("track.id"))
-    zone_id: Mapped[str] = mapped_column(ForeignKey("zone.id"))
+    subject: Mapped[str]
+    zone_id: Mapped[str | None] = mapped_column(ForeignKey("zone.id"))
     rule: Mapped[str]
     rules_sha256: Mapped[str]
     episode: Mapped[int]
@@ -439,7 +464,7 @@ class Alert(Base):
     last_epoch: Mapped[date]
     cleared_epoch: Mapped[date | None]
     __table_args__ = (
-        UniqueConstraint("zone_id", "rule", "episode"),
+        UniqueConstraint("track_id", "subject", "rule", "episode"),
         CheckConstraint("state IN ('pending', 'raised', 'clearing', 'cleared', 'merged')", name="state"),
     )
 

@@ -1,0 +1,91 @@
+"""Whether the reference moved: then everything seems to move with it, and nothing may be said about the ground.
+
+What all quiet pixels share is the reference point's own motion and atmosphere. A step or a drift of it beyond that
+noise is no news about the mine but about the datum (rule R8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from sagwatch.domain.zone_series import DAYS_PER_YEAR
+
+_MOST_PIXELS = 4000
+#: Looks at so many of the newest acquisitions,
+_EPOCHS = 13
+#: of which the last so many would be after a step.
+_AFTER_STEP = 2
+_SURE = 0.9995
+_LEAST_STEP_MM = 10.0
+_LEAST_DRIFT_MM_YR = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class DatumMotion:
+    """How the quiet ground moved as a whole, which the reference point did to it; LOS."""
+
+    kind: Literal["step", "drift"]
+    amount: float
+    sd: float
+
+    @property
+    def words(self) -> str:
+        unit = "mm" if self.kind == "step" else "mm/yr"
+        return (
+            f"the quiet ground as a whole shows a {self.kind} of {self.amount:+.0f} ± {2 * self.sd:.0f} {unit} along "
+            "the line of sight, which only the reference point can do"
+        )
+
+
+def common_mode_mm(los_m: NDArray[np.floating], quiet: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Median displacement of the quiet ground at each of the newest acquisitions, mm; NaN without data."""
+    chosen = np.flatnonzero(quiet.ravel())
+    if chosen.size == 0:
+        return np.full(min(_EPOCHS, los_m.shape[0]), np.nan)
+    chosen = chosen[:: max(1, -(-chosen.size // _MOST_PIXELS))]
+    values = los_m[-_EPOCHS:].reshape(min(_EPOCHS, los_m.shape[0]), -1)[:, chosen].astype(np.float64) * 1000
+    known = np.isfinite(values).any(axis=1)
+    result = np.full(values.shape[0], np.nan)
+    result[known] = np.nanmedian(values[known], axis=1)
+    return result
+
+
+def datum_motion(dates: Sequence[date], common_mm: NDArray[np.float64]) -> DatumMotion | None:
+    """A step at one of the last acquisitions, or a drift over them, beyond the noise of the reference point.
+
+    ``dates`` belong to ``common_mm``, as `common_mode_mm` gives it. None with too few acquisitions to know.
+    """
+    known = np.isfinite(common_mm)
+    values = common_mm[known]
+    if values.size < _EPOCHS - 3:
+        return None
+    days = np.array([day.toordinal() for day in dates], dtype=np.float64)[known]
+    return _step(values) or _drift(days, values)
+
+
+def _step(values: NDArray[np.float64]) -> DatumMotion | None:
+    before, after = values[:-_AFTER_STEP], values[-_AFTER_STEP:]
+    noise = float(np.std(before, ddof=1))
+    sd = noise * float(np.sqrt(1 / before.size + 1 / after.size))
+    amount = float(after.mean() - before.mean())
+    if abs(amount) > max(_LEAST_STEP_MM, float(student.ppf(_SURE, before.size - 1)) * sd):
+        return DatumMotion("step", amount, sd)
+    return None
+
+
+def _drift(days: NDArray[np.float64], values: NDArray[np.float64]) -> DatumMotion | None:
+    years = (days - days.mean()) / DAYS_PER_YEAR
+    spread = float(np.sum(years**2))
+    rate = float(np.sum(years * values) / spread)
+    residual = values - values.mean() - rate * years
+    sd = float(np.sqrt(np.sum(residual**2) / (values.size - 2) / spread))
+    if abs(rate) > max(_LEAST_DRIFT_MM_YR, float(student.ppf(_SURE, values.size - 2)) * sd):
+        return DatumMotion("drift", rate, sd)
+    return None
