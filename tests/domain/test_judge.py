@@ -161,7 +161,12 @@ def test_missing_data_never_clears_and_evidence_does():
     assert cleared[0] >= 54  # 52, 53 and 54 are the first three updates with data
     silent = [one for one in judged if 42 <= (one.epoch - judged[0].epoch).days // DAYS_BETWEEN + 7 < 52]
     assert len(silent) == 10
-    assert all(one.state.alerts == silent[0].state.alerts for one in silent)
+    velocity = [[a for a in one.state.alerts if a.rule == "R1"] for one in silent]
+    assert all(alerts == velocity[0] for alerts in velocity)
+    told = history(judged, "R7")
+    assert told[0][1:] == ("raised", 2), "a zone that loses its centre goes up"
+    assert told[0][0] == 43
+    assert told[-1][1] == "cleared"
 
 
 def test_unreliable_ground_raises_no_alert_and_says_why():

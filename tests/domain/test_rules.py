@@ -55,8 +55,9 @@ def test_a_zone_at_the_threshold_does_not_chatter():
         (-700, -700, 0, 4, 4),
         (float("nan"), -30, 0, 0, 1),
         (float("nan"), -19, 0, 0, 0),  # risen by more than the deadband of 20
-        (float("nan"), -19, 12, 0, 1),  # not by two deviations
-        (float("nan"), -9, 50, 0, 0),  # but never asked for more than three quarters of the way
+        (-95, -75, 12, 1, 2),  # not by two deviations
+        (-95, -75, 5, 1, 1),
+        (float("nan"), -19, 50, 0, 0),  # but never asked for more than half of the way
         (-90, -90, 0, 1, 2),
         (float("nan"), float("nan"), 0, 0, 0),
     ],

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from sagwatch.adapters.mine_files import with_mine
 from sagwatch.domain.site import Site, Track
 from sagwatch.errors import SiteFileError
 
@@ -91,7 +92,7 @@ def read_site(file: Path) -> Site:
             f"rename the file to {site.name}{file.suffix}, or write name: {file.stem}",
             file=file,
         )
-    return site
+    return with_mine(site, file.with_suffix(""))
 
 
 def _parse(file: Path) -> Any:

@@ -13,7 +13,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from sagwatch.domain.zone_series import DAYS_PER_YEAR
 
@@ -75,7 +74,7 @@ def _step(values: NDArray[np.float64]) -> DatumMotion | None:
     noise = float(np.std(before, ddof=1))
     sd = noise * float(np.sqrt(1 / before.size + 1 / after.size))
     amount = float(after.mean() - before.mean())
-    if abs(amount) > max(_LEAST_STEP_MM, float(student.ppf(_SURE, before.size - 1)) * sd):
+    if abs(amount) > max(_LEAST_STEP_MM, _quantile(before.size - 1) * sd):
         return DatumMotion("step", amount, sd)
     return None
 
@@ -86,6 +85,12 @@ def _drift(days: NDArray[np.float64], values: NDArray[np.float64]) -> DatumMotio
     rate = float(np.sum(years * values) / spread)
     residual = values - values.mean() - rate * years
     sd = float(np.sqrt(np.sum(residual**2) / (values.size - 2) / spread))
-    if abs(rate) > max(_LEAST_DRIFT_MM_YR, float(student.ppf(_SURE, values.size - 2)) * sd):
+    if abs(rate) > max(_LEAST_DRIFT_MM_YR, _quantile(values.size - 2) * sd):
         return DatumMotion("drift", rate, sd)
     return None
+
+
+def _quantile(freedom: int) -> float:
+    from scipy.special import stdtrit  # scipy is slow to load, and tasks that judge nothing import this
+
+    return float(stdtrit(freedom, _SURE))

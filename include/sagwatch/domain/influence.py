@@ -7,7 +7,6 @@ from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label
 
 from sagwatch.domain.footprint import Footprint
 from sagwatch.domain.zone_shape import smoothed
@@ -35,6 +34,8 @@ def influence(
     moved_mm, has_data
         Shape (rows, columns); 3 x 3 pixels are averaged, as a single one is noisier than the limit.
     """
+    from scipy.ndimage import label  # scipy is slow to load, and tasks that judge nothing import this
+
     with np.errstate(invalid="ignore"):
         beyond = has_data & (smoothed(np.where(has_data, moved_mm, np.nan)) < LIMIT_MM)
     labels, n = label(beyond, _EIGHT)

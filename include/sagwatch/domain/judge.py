@@ -651,7 +651,7 @@ class _Courtroom:
                 from_level=change.before.level,
                 to_level=after.level,
                 evidence={
-                    **(snapshot.evidence if snapshot is not None else {}),
+                    **(snapshot.evidence if snapshot is not None else self._where(zone)),
                     "zone": zone.name,
                     "rule": VELOCITY_RULE,
                     "tell": "page",

@@ -15,7 +15,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from sagwatch.domain.alert import AlertEvent
+from sagwatch.domain.alert import RULE_TITLES, VELOCITY_RULE, AlertEvent
 from sagwatch.domain.ids import opaque_id
 from sagwatch.domain.sentence import area_words, place_words
 
@@ -25,6 +25,15 @@ NOT_A_WARNING = (
 )
 _SUBJECT_LENGTH = 180
 _LINES_OF_A_SUMMARY = 100
+_RULE_NEWS = {
+    "R2": "trend has changed",
+    "R3": "new zone",
+    "R4": "ground accelerates",
+    "R5": "displacement",
+    "R6": "tilt at an asset",
+    "R7": "blind spot, please survey",
+    "R8": "the data, not the ground: ground alerts are held",
+}
 _NEWS = {
     "raised": "ground is moving",
     "worse": "ground is moving faster",
@@ -121,15 +130,77 @@ def event_letter(event: AlertEvent, origin: Origin, as_of: datetime) -> Letter:
     level = max(event.to_level, event.from_level) if event.type in ("cleared", "merged") else event.to_level
     opening = f"{origin.site_title}: {event.sentence}"
     facts = [
-        ("What", f"rule R1 (velocity along the line of sight), {event.type}, level {level}"),
-        ("Zone", f"{found['zone']} (id {event.zone_id}), alert {event.alert_id}, event {event.id}"),
+        ("What", f"rule {event.rule} ({RULE_TITLES[event.rule]}), {event.type}, level {level}"),
+        (
+            "Zone" if event.zone_id is not None else "About",
+            f"{found['zone']} (id {event.subject}), alert {event.alert_id}, event {event.id}",
+        ),
         *_where(found),
+        *([("Found", found["rule_words"])] if found.get("rule_words") else []),
         *_values(found),
+        *_movement(found),
         *_since(event, as_of),
         *_data(origin),
     ]
-    subject = f"[Sagwatch] {origin.site_title}: {_NEWS[event.type]}, level {level}, {found['zone']}"
+    subject = f"[Sagwatch] {origin.site_title}: {_news(event)}, level {level}, {found['zone']}"
     return Letter(subject_line(subject), opening, tuple(facts), (NOT_A_WARNING, _what_next(origin)))
+
+
+def _news(event: AlertEvent) -> str:
+    if event.rule == VELOCITY_RULE:
+        return _NEWS[event.type]
+    over = {"cleared": "over: ", "merged": "zone merged: ", "better": "milder: "}.get(event.type, "")
+    return f"{over}{_RULE_NEWS[event.rule]}"
+
+
+def _movement(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Stage, place in the mine, tilt, volume: what is known of them."""
+    lines = []
+    if found.get("stage_words"):
+        lines.append(("Stage", found["stage_words"].removeprefix("stage of movement: ")))
+    if found.get("place_words"):
+        lines.append(("In the mine", found["place_words"]))
+    if found.get("tilt_max_mm_m") is not None and found.get("volume_m3") is not None:
+        lines.append(
+            (
+                "Shape",
+                f"steepest gradient {found['tilt_max_mm_m']:.1f} mm/m, volume {found['volume_m3']:+,.0f} m³ (both "
+                f"along the line of sight), {found['blind_share']:.0%} of it blind",
+            )
+        )
+    return lines
+
+
+def digest_letter(
+    site_title: str,
+    month: str,
+    lines: Sequence[tuple[str, str]],
+    open_alerts: Sequence[tuple[str, str]],
+    history_only_points: int,
+    threshold_mm_yr: float,
+) -> Letter:
+    """The month's advisories, what is open, and what only the whole record shows.
+
+    ``lines`` are (day, what), ``open_alerts`` (name, sentence); the points are those of rule R1-history.
+    """
+    opening = (
+        f"{site_title}, digest of {month}: {_count(len(lines), 'advisory', 'advisories')}, "
+        f"{_count(len(open_alerts), 'open alert')}. Nothing in here was worth waking anybody for."
+    )
+    facts = [*lines[:_LINES_OF_A_SUMMARY]]
+    if len(lines) > _LINES_OF_A_SUMMARY:
+        facts.append(("and", f"{len(lines) - _LINES_OF_A_SUMMARY} more: see analyst.alert_history"))
+    facts += [(f"Open: {name}", text) for name, text in open_alerts[:_LINES_OF_A_SUMMARY]]
+    if history_only_points:
+        facts.append(
+            (
+                "R1-history",
+                f"{history_only_points} points are beyond {-threshold_mm_yr:g} mm/yr over the whole record but in "
+                "no recent window: motion of the past, no alert",
+            )
+        )
+    subject = f"[Sagwatch] {site_title}: digest of {month}, {_count(len(open_alerts), 'alert')} open"
+    return Letter(subject_line(subject), opening, tuple(facts), (NOT_A_WARNING,))
 
 
 def summary_letter(
@@ -174,8 +245,8 @@ def summary_letter(
     return Letter(subject_line(subject), opening, tuple(facts), (NOT_A_WARNING, _what_next(origin)))
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+def _count(n: int, noun: str, several: str = "") -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {several or noun + 's'}"
 
 
 def _open_now(last: Mapping[str, AlertEvent]) -> list[AlertEvent]:
@@ -186,12 +257,12 @@ def _open_now(last: Mapping[str, AlertEvent]) -> list[AlertEvent]:
 def _event_line(event: AlertEvent) -> str:
     found = event.evidence
     place = ", ".join(value for _, value in _where(found))
-    return f"{found['zone']} {event.type}, level {event.from_level} to {event.to_level}; {place}"
+    return f"{event.rule} {found['zone']} {event.type}, level {event.from_level} to {event.to_level}; {place}"
 
 
 def _where(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "latitude" not in found:
-        return [("Where", "no data at this acquisition")]
+        return [("Where", "no place: it is about the track's data")]
     place = place_words(found["latitude"], found["longitude"])
     return [("Where", f"centre {place}, {area_words(found['area_m2'])}")]
 

@@ -15,7 +15,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import f as fisher
 
 from sagwatch.domain.zone_series import Fit, ZoneSeries, fit
 
@@ -29,6 +28,8 @@ RESIDUAL_SHARE = 0.2
 INITIATION_DAYS = 180
 _LEAST_EPOCHS = 5
 _MOST_BREAKS = 3
+#: Places that are tried for the first of two cuts.
+_COARSE = 16
 #: Each cut is the best of many places, so the test is strict.
 _CUT_PROBABILITY = 1e-4
 _SURE = 0.05
@@ -77,15 +78,11 @@ def movement(series: ZoneSeries) -> Movement:
     found = fit(_design(series, breaks), series)
     confidence = 1.0
     while found is not None and len(breaks) < _MOST_BREAKS:
-        best = _best_cut(series, breaks)
-        if best is None:
+        cut = _proved_cut(series, breaks, found)
+        if cut is None:
             break
-        probability = _cut_probability(found, best[1], series)
-        if probability > _CUT_PROBABILITY:
-            break
+        breaks, found, probability = cut
         confidence = min(confidence, 1 - probability)
-        breaks = sorted([*breaks, best[0]])
-        found = best[1]
     if found is None:
         return Movement("cannot tell", series.dates[0], 0.0, ())
     return _named(_pieces(series, breaks, found), confidence)
@@ -95,6 +92,42 @@ def _design(series: ZoneSeries, breaks: list[int]) -> NDArray[np.float64]:
     years = series.years
     hinges = [np.clip(years - years[index], 0, None) for index in breaks]
     return np.column_stack([np.ones(years.size), years, *hinges])
+
+
+def _proved_cut(series: ZoneSeries, breaks: list[int], found: Fit) -> tuple[list[int], Fit, float] | None:
+    """The best cut, or the best two where one alone proves nothing: ground that starts and stops looks straight to a
+    single hinge."""
+    best = _best_cut(series, breaks)
+    if best is None:
+        return None
+    probability = _cut_probability(found, best[1], series, 1)
+    if probability <= _CUT_PROBABILITY:
+        return sorted([*breaks, best[0]]), best[1], probability
+    if len(breaks) + 2 > _MOST_BREAKS or (both := _best_two_cuts(series, breaks)) is None:
+        return None
+    probability = _cut_probability(found, both[1], series, 2)
+    return (*both, probability) if probability <= _CUT_PROBABILITY else None
+
+
+def _best_two_cuts(series: ZoneSeries, breaks: list[int]) -> tuple[list[int], Fit] | None:
+    """A coarse search for the first of two, an exact one for the second, and for the first again."""
+    n = series.los_mm.size
+    tried: list[tuple[list[int], Fit]] = []
+    for first in range(_LEAST_EPOCHS - 1, n - _LEAST_EPOCHS + 1, max(1, n // _COARSE)):
+        if min(abs(first - bound) for bound in (0, *breaks, n - 1)) < _LEAST_EPOCHS - 1:
+            continue
+        second = _best_cut(series, sorted([*breaks, first]))
+        if second is not None:
+            tried.append((sorted([*breaks, first, second[0]]), second[1]))
+    if not tried:
+        return None
+    both, found = min(tried, key=lambda one: one[1].squares)
+    for cut in [index for index in both if index not in breaks]:
+        others = [index for index in both if index != cut]
+        again = _best_cut(series, others)
+        if again is not None and again[1].squares < found.squares:
+            both, found = sorted([*others, again[0]]), again[1]
+    return both, found
 
 
 def _best_cut(series: ZoneSeries, breaks: list[int]) -> tuple[int, Fit] | None:
@@ -120,13 +153,16 @@ def _best_cut(series: ZoneSeries, breaks: list[int]) -> tuple[int, Fit] | None:
     return None if found is None else (best, found)
 
 
-def _cut_probability(before: Fit, after: Fit, series: ZoneSeries) -> float:
+def _cut_probability(before: Fit, after: Fit, series: ZoneSeries, cuts: int) -> float:
     if after.squares <= 0:
         return 1.0 if before.squares <= 0 else 0.0
     # A hinge costs two parameters, its place and its change of rate.
-    gain = (before.squares - after.squares) / 2
-    noise = after.squares / max(1, after.freedom - 1)
-    return float(fisher.sf(gain / noise / series.inflation**2, 2, max(1, after.freedom - 1)))
+    gain = (before.squares - after.squares) / (2 * cuts)
+    freedom = max(1, after.freedom - cuts)
+    noise = after.squares / freedom
+    from scipy.special import fdtrc  # scipy is slow to load, and tasks that judge nothing import this
+
+    return float(fdtrc(2 * cuts, freedom, gain / noise / series.inflation**2))
 
 
 def _pieces(series: ZoneSeries, breaks: list[int], found: Fit) -> list[Piece]:

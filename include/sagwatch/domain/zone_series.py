@@ -12,7 +12,6 @@ from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from sagwatch.domain.grid import Grid
 
@@ -139,7 +138,9 @@ class Fit:
         out)."""
         if not self.deviations[index] > 0:
             return 0.0 if self.values[index] else 1.0
-        return float(2 * student.sf(abs(self.values[index] / self.deviations[index]), self.freedom))
+        from scipy.special import stdtr  # scipy is slow to load, and tasks that judge nothing import this
+
+        return float(2 * stdtr(self.freedom, -abs(self.values[index] / self.deviations[index])))
 
 
 def fit(design: NDArray[np.float64], series: ZoneSeries) -> Fit | None:
@@ -231,7 +232,9 @@ class Moved:
     @property
     def upper_mm(self) -> float:
         """It has moved at least so far, with 95 % certainty (one-sided)."""
-        return self.los_mm + float(student.ppf(_ONE_SIDED_95, self.freedom)) * self.sd_mm
+        from scipy.special import stdtrit
+
+        return self.los_mm + float(stdtrit(self.freedom, _ONE_SIDED_95)) * self.sd_mm
 
 
 def moved_since(series: ZoneSeries, baseline: date | None) -> Moved | None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, label, uniform_filter
 
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.sentence import STEP_LIMIT_MM
@@ -85,6 +84,10 @@ def gradient_mm_m(values_mm: NDArray[np.floating], pixel_m: float) -> NDArray[np
 
 def smoothed(values_mm: NDArray[np.floating]) -> NDArray[np.float64]:
     """Mean of 3 x 3 pixels, NaN where most of them are."""
+    from scipy.ndimage import (
+        uniform_filter,
+    )  # scipy is slow to load, and tasks that judge nothing import this
+
     known = np.isfinite(values_mm)
     weight = uniform_filter(known.astype(np.float64), 3, mode="nearest")
     total = uniform_filter(np.where(known, values_mm, 0.0).astype(np.float64), 3, mode="nearest")
@@ -107,6 +110,8 @@ def _axis(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> tuple[float | 
 
 def _holes(inside: NDArray[np.bool_], has_data: NDArray[np.bool_]) -> int:
     """Pixels without data, not of the zone, in areas that the zone surrounds."""
+    from scipy.ndimage import binary_dilation, label
+
     labels, n = label(~has_data & ~inside, _EIGHT)
     ringed = 0
     for number in range(1, n + 1):

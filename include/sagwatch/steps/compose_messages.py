@@ -29,8 +29,12 @@ class Recipient:
     channel: Channel
     address: str
     least_level: int
+    health: bool = True
 
     def wants(self, event: AlertEvent) -> bool:
+        """Alerts about the data go to those who look after it, alerts about the ground by their level."""
+        if event.rule == "R8":
+            return self.health
         return max(event.from_level, event.to_level) >= self.least_level
 
 
@@ -63,14 +67,18 @@ def draft_messages(
     ``first_message_ids`` is what `Outbox.first_message_ids` gives.
     """
     limit = site.alerts.single_messages_for_days
-    old = [event for event in events if (as_of.date() - event.epoch).days > limit]
+    old = [e for e in events if e.tell == "page" and (as_of.date() - e.epoch).days > limit]
     single = [event for event in events if (as_of.date() - event.epoch).days <= limit and event.is_news]
     drafts: list[DraftMessage] = []
     for recipient in recipients(site):
         told_together = [event for event in old if recipient.wants(event)]
         if any(event.is_news for event in told_together):
             letter = summary_letter(
-                told_together, events, origin, history_only_points, site.alerts.levels_mm_yr[0]
+                told_together,
+                [e for e in events if e.tell == "page"],
+                origin,
+                history_only_points,
+                site.alerts.levels_mm_yr[0],
             )
             drafts.append(_summary(site, told_together, recipient, letter, origin))
         first = dict(first_message_ids)
@@ -82,8 +90,12 @@ def draft_messages(
 
 
 def recipients(site: Site) -> list[Recipient]:
-    """Each address once, with the lowest level that any of its contacts asks for."""
+    """Each address once, with the lowest level that any of its contacts asks for.
+
+    News about the data goes to the contacts with ``health``, or to all where there is none.
+    """
     least: dict[tuple[Channel, str], int] = {}
+    caretakers: set[tuple[Channel, str]] = set()
     for contact in site.contacts:
         addresses: list[tuple[Channel, str]] = []
         if contact.email is not None:
@@ -92,7 +104,12 @@ def recipients(site: Site) -> list[Recipient]:
             addresses.append(("slack", SLACK_RECIPIENT))
         for key in addresses:
             least[key] = min(contact.least_level, least.get(key, contact.least_level))
-    return [Recipient(channel, address, level) for (channel, address), level in least.items()]
+            if contact.health:
+                caretakers.add(key)
+    return [
+        Recipient(channel, address, level, not caretakers or (channel, address) in caretakers)
+        for (channel, address), level in least.items()
+    ]
 
 
 def _single(
@@ -112,7 +129,7 @@ def _single(
         recipient=recipient.address,
         message_id=message_id(event.id, recipient.channel, recipient.address),
         in_reply_to=first_message_ids.get((event.alert_id, recipient.channel, recipient.address)),
-        **_bodies(letter, recipient.channel),
+        **bodies(letter, recipient.channel),
     )
 
 
@@ -130,11 +147,12 @@ def _summary(
         recipient=recipient.address,
         message_id=message_id(summary_id, recipient.channel, recipient.address),
         in_reply_to=None,
-        **_bodies(letter, recipient.channel),
+        **bodies(letter, recipient.channel),
     )
 
 
-def _bodies(letter: Letter, channel: Channel) -> dict[str, Any]:
+def bodies(letter: Letter, channel: Channel) -> dict[str, Any]:
+    """Subject and texts as the channel shows them."""
     if channel == "slack":
         return {"subject": letter.subject, "body_text": letter.as_slack(), "body_html": None}
     return {"subject": letter.subject, "body_text": letter.as_text(), "body_html": letter.as_html()}

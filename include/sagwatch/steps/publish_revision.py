@@ -13,16 +13,18 @@ import numpy as np
 from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.models import Revision as RevisionRow
 from sagwatch.adapters.database.publication import PublishedArrays
-from sagwatch.domain.judge import Judged, WatchState, look_again
+from sagwatch.domain.influence import Influence, influence
+from sagwatch.domain.judge import Judged, WatchState, against_quiet_ground, look_again
 from sagwatch.domain.message import Origin, next_expected
+from sagwatch.domain.mine import Mine
 from sagwatch.domain.reasons import Reason
-from sagwatch.domain.rules import rules_sha256
 from sagwatch.domain.settling import holds_judgement
 from sagwatch.domain.site import AlertRules, Site, Track, WindowRules
 from sagwatch.domain.windows import WindowVelocity
 from sagwatch.engine.revision import Revision, read_revision, verify
 from sagwatch.engine.store import TrackStore
 from sagwatch.errors import FencedError
+from sagwatch.steps.compose_digest import compose_digest
 from sagwatch.steps.compose_messages import compose_messages
 from sagwatch.steps.judge import Solution, ground_view, judge_settled
 from sagwatch.steps.update_stack import revision_settings, track_store
@@ -88,13 +90,17 @@ def publish_revision(
         epochs,
         state,
         _solutions(site, track, track_store(track, data), revision),
+        Mine.of(site, revision.grid),
     )
     arrays = _published_arrays(site, revision, judged, state) if goes_live else None
-    digest = rules_sha256(site.alerts)
     with ledger.begin() as session:
+        digest = ledger.alerts.note_rules(session, site.name, site.alerts, as_of)
         if arrays is not None:
             ledger.publication.put_live(
                 session, track.id, row.id, head.revision_id, head.fence, arrays, as_of
+            )
+            ledger.alerts.note_influence(
+                session, track.id, row.id, _influence(site, revision, arrays), revision.grid
             )
         ledger.alerts.note_late(session, track.id, late, row.id, digest, as_of)
         for verdict in judged:
@@ -104,6 +110,9 @@ def publish_revision(
                 raise FencedError(f"{verdict.epoch} of {track.id} was judged by another writer meanwhile")
         origin = _origin(site, track, row)
         messages = compose_messages(ledger.outbox, session, site, judged, origin, as_of)
+        if arrays is not None:
+            history_only = int(np.count_nonzero(arrays.why_not == Reason.HISTORY_ONLY))
+            messages += compose_digest(ledger.alerts, ledger.outbox, session, site, history_only, as_of)
     events = sum(len(verdict.events) for verdict in judged)
     log.info(
         "%s: revision %d %s; %d acquisitions judged, %d alert events, %d messages",
@@ -115,6 +124,14 @@ def publish_revision(
         messages,
     )
     return Published(row.id, row.number, goes_live, len(judged), events, messages)
+
+
+def _influence(site: Site, revision: Revision, arrays: PublishedArrays) -> Influence:
+    """The 10 mm contour against the ground that is in no zone."""
+    has_data = arrays.reliable & revision.observed()[-1]
+    quiet = has_data & (arrays.zone < 0)
+    moved = against_quiet_ground(arrays.los_mm[-1], quiet)
+    return influence(revision.epochs[-1], moved, has_data, site.alerts.least_pixels)
 
 
 def _settled(

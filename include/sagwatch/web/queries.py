@@ -175,8 +175,8 @@ WHERE point.track_id = :track_id AND value.{column} IS NOT NULL
 
 _ZONES = """
 SELECT zone.id, zone.name,
-       EXISTS (SELECT FROM sagwatch.alert WHERE alert.zone_id = zone.id AND alert.state IN ('raised', 'clearing'))
-           AS alerted,
+       EXISTS (SELECT FROM sagwatch.alert WHERE alert.zone_id = zone.id AND alert.rule = 'R1'
+               AND alert.state IN ('raised', 'clearing')) AS alerted,
        ST_AsGeoJSON(ST_Affine(
            ST_Transform(snapshot.geom, (track.grid ->> 'epsg')::int),
            1 / pixel, 0, 0, -1 / pixel, -(track.grid ->> 'west')::float / pixel, (track.grid ->> 'north')::float / pixel
@@ -210,13 +210,15 @@ ORDER BY epoch
 """
 
 _ALERTS = """
-SELECT alert.id, track.name AS track, alert.zone_id, zone.name AS zone_name, alert.state, alert.level,
+SELECT alert.id, track.name AS track, alert.zone_id, alert.rule, alert.state, alert.level,
+       coalesce(zone.name, news.evidence ->> 'zone') AS zone_name,
        alert.raised_epoch, alert.last_epoch, alert.cleared_epoch, news.sentence
 FROM sagwatch.alert
 JOIN sagwatch.track ON track.id = alert.track_id
-JOIN sagwatch.zone ON zone.id = alert.zone_id
+LEFT JOIN sagwatch.zone ON zone.id = alert.zone_id
 LEFT JOIN LATERAL (
-    SELECT sentence FROM sagwatch.alert_event WHERE alert_id = alert.id ORDER BY epoch DESC, decided_at DESC LIMIT 1
+    SELECT sentence, evidence FROM sagwatch.alert_event
+    WHERE alert_id = alert.id ORDER BY epoch DESC, decided_at DESC LIMIT 1
 ) AS news ON true
 WHERE track.site = :site AND alert.raised_epoch IS NOT NULL
 ORDER BY alert.state NOT IN ('raised', 'clearing'), alert.level DESC, alert.raised_epoch DESC, alert.id

@@ -166,6 +166,49 @@ class Alerts:
             .on_conflict_do_nothing()
         )
 
+    def advisories(
+        self, session: Session, site: str, begin: datetime, end: datetime
+    ) -> list[models.AlertEvent]:
+        """Events of a span of time that were no messages of their own, in order."""
+        rows = session.scalars(
+            select(models.AlertEvent)
+            .join(models.Track, models.Track.id == models.AlertEvent.track_id)
+            .where(
+                models.Track.site == site,
+                models.AlertEvent.decided_at >= begin,
+                models.AlertEvent.decided_at < end,
+                models.AlertEvent.evidence["tell"].astext == "digest",
+            )
+            .order_by(models.AlertEvent.epoch, models.AlertEvent.id)
+        )
+        return list(rows)
+
+    def open_since_before(self, session: Session, site: str, day: datetime) -> list[tuple[str, str]]:
+        """(name, newest sentence) of the alerts that page and are open since before a day, worst first."""
+        newest = (
+            select(models.AlertEvent)
+            .ext(distinct_on(models.AlertEvent.alert_id))
+            .order_by(
+                models.AlertEvent.alert_id,
+                models.AlertEvent.epoch.desc(),
+                models.AlertEvent.decided_at.desc(),
+            )
+            .subquery()
+        )
+        rows = session.execute(
+            select(newest.c.evidence["zone"].astext, newest.c.sentence)
+            .join(models.Alert, models.Alert.id == newest.c.alert_id)
+            .join(models.Track, models.Track.id == models.Alert.track_id)
+            .where(
+                models.Track.site == site,
+                models.Alert.state.in_(("raised", "clearing")),
+                models.Alert.raised_epoch < day.date(),
+                newest.c.evidence["tell"].astext == "page",
+            )
+            .order_by(models.Alert.level.desc(), models.Alert.id)
+        )
+        return [(name, sentence) for name, sentence in rows]
+
     def open_alerts(self, session: Session, track_id: str) -> list[Alert]:
         """Raised and not over, the oldest first."""
         rows = session.scalars(

@@ -149,15 +149,17 @@ _LISTED: Mapping[str, str] = {
         FROM sagwatch.zone WHERE track_id = ANY(:tracks) ORDER BY id
     """,
     "alerts": """
-        SELECT id, zone_id, state, level, raised_epoch, cleared_epoch FROM sagwatch.alert
+        SELECT id, subject, rule, state, level, raised_epoch, cleared_epoch FROM sagwatch.alert
         WHERE track_id = ANY(:tracks) ORDER BY id
     """,
     "alert_events": """
         SELECT id, epoch, type, to_level, sentence FROM sagwatch.alert_event WHERE track_id = ANY(:tracks)
         ORDER BY epoch, id
     """,
+    # Digests and news about the system tell how things stood at some hour, so kills may change them.
     "messages": """
-        SELECT channel, recipient, message_id, kind, state, subject FROM sagwatch.message WHERE site = :site
+        SELECT channel, recipient, message_id, kind, state, subject FROM sagwatch.message
+        WHERE site = :site AND kind NOT IN ('digest', 'health')
         ORDER BY channel, recipient, id
     """,
     "credits": """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sagwatch.adapters.database.ledger import Ledger
 
 Channel = Literal["mail", "slack"]
-MessageKind = Literal["alert", "summary"]
+MessageKind = Literal["alert", "summary", "digest", "health"]
 
 _UNSENT = ("waiting", "sending")
 _LONGEST_PAUSE_SECONDS = 900.0

@@ -87,7 +87,7 @@ SELECT
     (SELECT count(*) FROM sagwatch.zone JOIN track ON track.id = track_id
         WHERE ended_epoch IS NULL AND merged_into IS NULL AND track.site = site.name) AS zones,
     (SELECT count(*) FROM sagwatch.alert JOIN track ON track.id = track_id
-        WHERE state IN ('raised', 'clearing') AND track.site = site.name) AS alerts_open,
+        WHERE state IN ('raised', 'clearing') AND rule = 'R1' AND track.site = site.name) AS alerts_open,
     (SELECT count(*) FROM sagwatch.alert_event JOIN track ON track.id = track_id WHERE track.site = site.name)
         AS events,
     (SELECT count(*) FROM sagwatch.message WHERE state = 'sent' AND message.site = site.name) AS messages_sent,

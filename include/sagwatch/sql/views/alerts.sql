@@ -2,10 +2,11 @@ CREATE VIEW analyst.alerts AS
 SELECT
     track.site,
     track.name AS track,
-    zone.name AS zone,
+    coalesce(zone.name, last_event.evidence ->> 'zone') AS zone,
     alert.zone_id,
     alert.id AS alert_id,
     alert.rule,
+    coalesce(last_event.evidence ->> 'tell', 'page') AS tell,
     alert.episode,
     alert.state,
     alert.state IN ('raised', 'clearing') AS open,
@@ -14,6 +15,10 @@ SELECT
     alert.last_epoch,
     alert.cleared_epoch,
     last_event.sentence,
+    last_event.evidence,
+    last_event.evidence #>> '{place,asset}' AS nearest_asset,
+    last_event.evidence #>> '{place,face}' AS nearest_face,
+    last_event.evidence ->> 'stage' AS stage,
     last_event.type AS last_event,
     last_event.decided_at,
     last_message.subject AS last_message,
@@ -30,9 +35,9 @@ SELECT
     snapshot.geom
 FROM sagwatch.alert
 JOIN sagwatch.track ON track.id = alert.track_id
-JOIN sagwatch.zone ON zone.id = alert.zone_id
+LEFT JOIN sagwatch.zone ON zone.id = alert.zone_id
 LEFT JOIN LATERAL (
-    SELECT event.sentence, event.type, event.decided_at FROM sagwatch.alert_event event
+    SELECT event.sentence, event.type, event.decided_at, event.evidence FROM sagwatch.alert_event event
     WHERE event.alert_id = alert.id ORDER BY event.epoch DESC, event.decided_at DESC, event.id LIMIT 1
 ) AS last_event ON true
 LEFT JOIN LATERAL (
@@ -47,16 +52,20 @@ WHERE alert.raised_epoch IS NOT NULL;
 
 COMMENT ON VIEW analyst.alerts IS
     'Every alert that was ever raised, with its zone as last seen; velocities are line of sight, mm/yr. Open ones: WHERE open.';
+COMMENT ON COLUMN analyst.alerts.rule IS 'R1 velocity, R2 change of trend, R3 new zone, R4 acceleration, R5 displacement, R6 tilt at an asset, R7 blind spot, R8 health of the data.';
+COMMENT ON COLUMN analyst.alerts.tell IS 'page: people got a message of its own; digest: a line of the monthly digest.';
 COMMENT ON COLUMN analyst.alerts.since IS 'Acquisition that raised it.';
-COMMENT ON COLUMN analyst.alerts.level IS 'Step of the site''s ladder of velocities: 1 from -40 mm/yr, 2 from -100, 3 from -300, 4 from -600 by default.';
+COMMENT ON COLUMN analyst.alerts.level IS 'Of R1, the step of the site''s ladder of velocities: 1 from -40 mm/yr, 2 from -100, 3 from -300, 4 from -600 by default.';
 COMMENT ON COLUMN analyst.alerts.velocity_p95_mm_yr IS 'Of the fastest twentieth of the zone''s pixels, mm/yr.';
 
 CREATE VIEW analyst.alert_history AS
 SELECT
     track.site,
     track.name AS track,
-    zone.name AS zone,
+    coalesce(zone.name, event.evidence ->> 'zone') AS zone,
     alert.zone_id,
+    alert.rule,
+    coalesce(event.evidence ->> 'tell', 'page') AS tell,
     event.alert_id,
     event.id AS event_id,
     event.epoch,
@@ -71,8 +80,13 @@ SELECT
     event.decided_at
 FROM sagwatch.alert_event event
 JOIN sagwatch.alert ON alert.id = event.alert_id
-JOIN sagwatch.zone ON zone.id = alert.zone_id
+LEFT JOIN sagwatch.zone ON zone.id = alert.zone_id
 JOIN sagwatch.track ON track.id = event.track_id
 JOIN sagwatch.revision ON revision.id = event.revision_id;
 COMMENT ON VIEW analyst.alert_history IS
     'Everything that was ever decided about alerts, with the evidence; rows are never changed. epoch: when the ground moved; decided_at: when we learned it.';
+
+CREATE VIEW analyst.alert_rules AS
+SELECT site, version, sha256 AS rules_sha256, valid_from, rules FROM sagwatch.alert_rule;
+COMMENT ON VIEW analyst.alert_rules IS
+    'Every version of a site''s alert rules that anything was judged with; rows are never changed. An event''s evidence names its rules_sha256.';

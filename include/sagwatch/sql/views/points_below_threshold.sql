@@ -31,7 +31,7 @@ JOIN (
 ) AS limits ON limits.name = point.site
 LEFT JOIN LATERAL (
     SELECT one.alert_id, one.level, one.zone, one.since, one.state, one.open FROM analyst.alerts one
-    WHERE one.zone_id = point.zone_id ORDER BY one.open DESC, one.episode DESC LIMIT 1
+    WHERE one.zone_id = point.zone_id AND one.rule = 'R1' ORDER BY one.open DESC, one.episode DESC LIMIT 1
 ) AS alert ON true
 LEFT JOIN sagwatch.zone pending ON pending.id = point.zone_id
 WHERE least(point.velocity_mm_yr, point.velocity_150d_mm_yr, point.velocity_365d_mm_yr) < limits.threshold_mm_yr;

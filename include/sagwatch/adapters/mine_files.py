@@ -1,0 +1,127 @@
+"""Reads what a site's folder says about the mine: `<site>/assets.geojson` and `<site>/faces.geojson`.
+
+The files are GeoJSON FeatureCollections in longitude and latitude. DAG files call this while Airflow parses them, so
+nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from sagwatch.domain.site import Asset, Face, Site
+from sagwatch.errors import SiteFileError
+
+#: File names, and what a feature of each is.
+FILES: Mapping[str, tuple[str, type[BaseModel]]] = {
+    "assets.geojson": ("assets", Asset),
+    "faces.geojson": ("faces", Face),
+}
+_KINDS = ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon")
+#: An asset this far outside the boundary's box belongs to another site, degrees (about 10 km).
+_FARTHEST_DEG = 0.1
+
+
+def with_mine(site: Site, folder: Path) -> Site:
+    """The site with the assets and faces of its folder; as it is where there is no folder.
+
+    Raises
+    ------
+    SiteFileError
+        Names the file, the feature, the key and the remedy.
+    """
+    if not folder.is_dir():
+        return site
+    unknown = sorted(
+        p.name for p in folder.iterdir() if p.suffix in (".geojson", ".json") and p.name not in FILES
+    )
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], FILES, n=1, cutoff=0.4)
+        remedy = f"did you mean {near[0]}?" if near else f"known files: {', '.join(FILES)}"
+        raise SiteFileError(f"{folder / unknown[0]}: unknown file; {remedy}", file=folder / unknown[0])
+    changes: dict[str, Any] = {}
+    for name, (key, model) in FILES.items():
+        file = folder / name
+        if file.is_file():
+            changes[key] = tuple(_features(file, model, site))
+    return site.model_copy(update=changes)
+
+
+def _features(file: Path, model: type[BaseModel], site: Site) -> list[Any]:
+    raw = _parse(file)
+    if not isinstance(raw, dict) or raw.get("type") != "FeatureCollection":
+        raise SiteFileError(f"{file}: type: must be a GeoJSON FeatureCollection", file=file)
+    found: list[Any] = []
+    for number, feature in enumerate(raw.get("features") or []):
+        one = _feature(file, number, feature, model)
+        _inside(file, number, one, site)
+        if one.name in {other.name for other in found}:
+            raise SiteFileError(
+                f"{file}: features[{number}].properties.name: {one.name!r} stands here a second time; rename one",
+                file,
+            )
+        found.append(one)
+    return found
+
+
+def _parse(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as problem:
+        raise SiteFileError(f"{file}: not GeoJSON: {problem}; export it again", file=file) from None
+
+
+def _feature(file: Path, number: int, feature: Any, model: type[BaseModel]) -> Any:
+    where = f"{file}: features[{number}]"
+    if not isinstance(feature, dict) or not isinstance(feature.get("properties"), dict):
+        raise SiteFileError(f"{where}: must be a Feature with properties that name it", file=file)
+    geometry = feature.get("geometry")
+    kinds = ("Polygon", "MultiPolygon") if model is Face else _KINDS
+    if not isinstance(geometry, dict) or geometry.get("type") not in kinds:
+        raise SiteFileError(f"{where}.geometry: must be one of {', '.join(kinds)}", file=file)
+    try:
+        one = model.model_validate({**feature["properties"], "geometry": geometry})
+    except ValidationError as problem:
+        lines = [_told(error, model) for error in problem.errors()]
+        raise SiteFileError("\n".join(f"{where}.properties.{line}" for line in lines), file=file) from None
+    return one
+
+
+def _told(error: Any, model: type[BaseModel]) -> str:
+    key = ".".join(map(str, error["loc"])) or "(all)"
+    known = sorted(set(model.model_fields) - {"geometry"})
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        return f"{key}: unknown key; " + (
+            f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+        )
+    if error["type"] == "missing":
+        return f"{key}: is missing; add it"
+    text = str(error["ctx"]["error"]) if "error" in error.get("ctx", {}) else error["msg"]
+    return f"{key}: {text}"
+
+
+def _inside(file: Path, number: int, one: Any, site: Site) -> None:
+    """Refuse what lies nowhere near the site, or has no valid shape."""
+    where = f"{file}: features[{number}] ({one.name})"
+    try:
+        shape = one.shape
+        valid = not shape.is_empty and shape.is_valid
+    except Exception as problem:
+        raise SiteFileError(f"{where}.geometry: cannot be read: {problem}", file=file) from problem
+    if not valid:
+        raise SiteFileError(
+            f"{where}.geometry: is empty or crosses itself; draw it without crossings", file=file
+        )
+    distance = float(site.polygon.distance(shape))
+    if distance > _FARTHEST_DEG:
+        raise SiteFileError(
+            f"{where}.geometry: lies {distance:.2f}° outside the boundary of site {site.name}; the order is "
+            "[longitude, latitude]: correct it, or take it out",
+            file=file,
+        )
