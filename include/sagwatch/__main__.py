@@ -160,6 +160,49 @@ def audit(wish: argparse.Namespace) -> None:
             print(found.differences.table())
 
 
+def backtest(wish: argparse.Namespace) -> None:
+    from rich.progress import Progress
+
+    from sagwatch.adapters.site_files import read_rules
+    from sagwatch.domain.mine import Mine
+    from sagwatch.engine.revision import read_revision
+    from sagwatch.settings import PathSettings
+    from sagwatch.steps.backtest import backtest, draw, report
+    from sagwatch.steps.publish_revision import solutions
+    from sagwatch.steps.update_stack import track_store
+
+    site = _site(wish.site)
+    rules = read_rules(Path(wish.rules)) if wish.rules else site.alerts
+    ledger, data = open_ledger(), PathSettings().data
+    for track in site.tracks if wish.track is None else [site.track(wish.track)]:
+        head = ledger.revisions.head(track.id)
+        if head is None:
+            print(f"{track.id}: nothing is published yet")
+            continue
+        revision = read_revision(data / head.folder)
+        with Progress() as progress:
+            bar = progress.add_task(track.id, total=len(revision.epochs) - 1)
+            outcomes = backtest(
+                track.id,
+                revision.grid,
+                rules,
+                site.inversion.min_temporal_coherence,
+                revision.epochs[1:],
+                solutions(site, track, track_store(track, data), revision),
+                Mine.of(site, revision.grid),
+                on_epoch=lambda _, progress=progress, bar=bar: progress.advance(bar),
+            )
+        print("\n".join([track.id, *report(outcomes)]))
+        print(draw(outcomes, f"{site.title}, {track.name}", Path(f"{wish.picture}-{track.name}.png")))
+
+
+def health(_: argparse.Namespace) -> None:
+    from sagwatch.orchestration import wiring
+    from sagwatch.steps.check_health import check_health
+
+    print(f"{check_health(wiring.ledger(), wiring.clock().now())} new findings; see analyst.operations")
+
+
 def export_mintpy(wish: argparse.Namespace) -> None:
     from sagwatch.engine.mintpy_programs import export_mintpy
     from sagwatch.settings import PathSettings
@@ -205,6 +248,15 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", help="a folder that does not exist yet")
 
 
+def _backtest_arguments(parser: argparse.ArgumentParser) -> None:
+    _site_argument(parser)
+    parser.add_argument(
+        "--rules", help="a file of rules, as under `alerts` in a site file; the site's own if left out"
+    )
+    parser.add_argument("--track", help="one track; all where it is left out")
+    parser.add_argument("--picture", default="backtest", help="where the curves go: PICTURE-<track>.png")
+
+
 def _products_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", help="folder of HyP3 zips of one track")
     parser.add_argument("--name", required=True, help="the new site's name")
@@ -233,6 +285,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("watch", "what one run of a site's DAG does, here and now", _watch_arguments, watch),
     Command("deliver", "send what waits in the outbox", lambda _: None, deliver),
     Command("audit", "check the published files, and their numbers against MintPy's", _site_argument, audit),
+    Command(
+        "backtest",
+        "what a set of rules would have told about the archive: alerts, delays, chatter, and a curve as a picture",
+        _backtest_arguments,
+        backtest,
+    ),
+    Command("health", "rule R8 about the pipeline, here and now", lambda _: None, health),
     Command(
         "export-mintpy",
         "a self-contained MintPy folder that may be changed",

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sagwatch.adapters.mine_files import with_mine
-from sagwatch.domain.site import Site, Track
+from sagwatch.domain.site import AlertRules, Site, Track
 from sagwatch.errors import SiteFileError
 
 _SUFFIXES = (".yaml", ".yml")
@@ -93,6 +93,27 @@ def read_site(file: Path) -> Site:
             file=file,
         )
     return with_mine(site, file.with_suffix(""))
+
+
+def read_rules(file: Path) -> AlertRules:
+    """Read a file of alert rules: what a site file says under `alerts`, on its own.
+
+    Raises
+    ------
+    SiteFileError
+        The text names the file, every bad key, and what to do about it.
+    """
+    raw = _parse(file)
+    if not isinstance(raw, dict):
+        raise SiteFileError(
+            f"{file}: must be a list of keys and values, as levels_mm_yr: [-40, -100]", file=file
+        )
+    try:
+        return AlertRules.model_validate(raw)
+    except ValidationError as problem:
+        errors = [{**error, "loc": ("alerts", *error["loc"])} for error in problem.errors()]
+        told = [_told(error).removeprefix("alerts.") for error in errors if not _follows(error, errors)]
+        raise SiteFileError("\n".join(f"{file}: {line}" for line in told), file=file) from None
 
 
 def _parse(file: Path) -> Any:

@@ -10,12 +10,14 @@ from sqlalchemy import func, select
 
 from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.models import Acquisition, Alert, Message, Site, Track
+from sagwatch.steps.check_health import check_health
 
 log = logging.getLogger(__name__)
 
 
 def heartbeat(ledger: Ledger, as_of: datetime) -> bool:
-    """Write the day's heartbeat; False where it is written already."""
+    """Check the pipeline's health and write the day's heartbeat; False where it is written already."""
+    check_health(ledger, as_of)
     details = _counts(ledger)
     text = (
         f"{details['sites']} sites with {details['tracks']} tracks are watched; newest acquisition in the catalogue "

@@ -89,7 +89,7 @@ def publish_revision(
         site.inversion.min_temporal_coherence,
         epochs,
         state,
-        _solutions(site, track, track_store(track, data), revision),
+        solutions(site, track, track_store(track, data), revision),
         Mine.of(site, revision.grid),
     )
     arrays = _published_arrays(site, revision, judged, state) if goes_live else None
@@ -165,7 +165,7 @@ def _origin(site: Site, track: Track, row: RevisionRow) -> Origin:
     )
 
 
-def _solutions(site: Site, track: Track, store: TrackStore, revision: Revision) -> Callable[[date], Solution]:
+def solutions(site: Site, track: Track, store: TrackStore, revision: Revision) -> Callable[[date], Solution]:
     """The solution as it was when each acquisition was the newest one."""
     stack = store.stack(revision.manifest.members)
     inversion = revision_settings(site, track).inversion
