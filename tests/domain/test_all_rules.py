@@ -54,11 +54,11 @@ def test_a_known_zone_that_gets_faster_is_told_as_a_change_of_trend():
     told = history(judged, "R2")
     assert told, "no change of trend was told"
     assert told[0][1] == "raised"
-    assert 36 < told[0][0] <= 36 + 8
+    assert 36 < told[0][0] <= 36 + 10
     event = next(e for one in judged for e in one.events if e.rule == "R2")
     assert event.evidence["r2_change_mm_yr"] < -30
     assert event.evidence["r2_probability"] < 0.01
-    assert "in the year before" in event.sentence
+    assert "while the alert was open" in event.sentence
 
 
 def test_acceleration_is_an_advisory_without_a_date_of_failure():

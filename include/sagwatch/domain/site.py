@@ -203,7 +203,7 @@ class HistoryRule(_Strict):
 
 
 class TrendRule(_Strict):
-    """R2: the rate of the shortest window against the year before it, in zones with an open alert."""
+    """R2: the rate of the shortest window against the zone's before it (a year at most), while its alert is open."""
 
     tell: Tell = Field(default="page", description=_TELL)
     least_change_mm_yr: float = Field(default=10, gt=0, description="Smaller changes are no news, mm/yr.")

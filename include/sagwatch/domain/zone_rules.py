@@ -70,9 +70,13 @@ def _trend(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:
     shortest = min(rules.windows, key=lambda window: window.days)
     if seen.velocity_alert is None or not seen.velocity_alert.is_open:
         return Finding("R2", Reading(0, 0), rules.trend.tell, "The zone's velocity alert is over.")
-    if seen.series is None or not _known_for(seen.velocity_alert, seen.epoch, shortest.days):
+    if seen.series is None or seen.velocity_alert.raised_epoch is None:
         return None
-    found = trend_change(seen.series, shortest.days, shortest.least_epochs)
+    # What came before the alert is not the zone's known rate: that the zone began is what R1 has told.
+    known = seen.series.beginning(seen.velocity_alert.raised_epoch)
+    if known is None:
+        return None
+    found = trend_change(known, shortest.days, shortest.least_epochs)
     if found is None:
         return None
     limit = -max(rules.trend.least_change_mm_yr, rules.trend.deviations * found.sd_mm_yr)
@@ -83,7 +87,7 @@ def _trend(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:
         Reading(now, max(now, held)),
         rules.trend.tell,
         f"It moves at {found.now_mm_yr:+.0f} mm/yr against its surroundings in the last {shortest.days} days and "
-        f"did at {found.before_mm_yr:+.0f} mm/yr in the year before: {found.change_mm_yr:+.0f} ± "
+        f"did at {found.before_mm_yr:+.0f} mm/yr before, while the alert was open: {found.change_mm_yr:+.0f} ± "
         f"{2 * found.sd_mm_yr:.0f} mm/yr (F-test p = {found.probability:.1g}).",
         {
             "change_mm_yr": round(found.change_mm_yr, 2),
@@ -94,11 +98,6 @@ def _trend(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:
         },
         limit_words=f"faster by more than {-limit:.0f} mm/yr",
     )
-
-
-def _known_for(alert: Alert, epoch: date, days: int) -> bool:
-    """A zone that has just begun is a new zone and not a known one that got faster."""
-    return alert.raised_epoch is not None and (epoch - alert.raised_epoch).days >= days
 
 
 def _new_zone(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:

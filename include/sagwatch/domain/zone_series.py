@@ -19,6 +19,7 @@ DAYS_PER_YEAR = 365.25
 #: More pixels than this make a median no better, only slower.
 _MOST_PIXELS = 600
 _LEAST_BACKGROUND = 20
+_LEAST_EPOCHS = 4
 _MAD_TO_SIGMA = 1.4826
 _ONE_SIDED_95 = 0.95
 
@@ -51,10 +52,17 @@ class ZoneSeries:
         keep = [i for i, day in enumerate(self.dates) if (self.dates[-1] - day).days <= days]
         return ZoneSeries(tuple(self.dates[i] for i in keep), self.los_mm[keep], self.correlation)
 
+    def beginning(self, day: date) -> ZoneSeries | None:
+        """The part that is not older than a day; None where too little is left to look at."""
+        keep = [i for i, one in enumerate(self.dates) if one >= day]
+        if len(keep) < _LEAST_EPOCHS:
+            return None
+        return ZoneSeries(tuple(self.dates[i] for i in keep), self.los_mm[keep], self.correlation)
+
     @property
     def noise_mm(self) -> float:
         """Standard deviation of one epoch, from how much neighbouring steps differ; robust to motion and outliers."""
-        if self.los_mm.size < 4:
+        if self.los_mm.size < _LEAST_EPOCHS:
             return float("nan")
         bends = np.diff(self.los_mm, 2)
         spread = _MAD_TO_SIGMA * float(np.median(np.abs(bends - np.median(bends)))) / np.sqrt(6.0)
@@ -92,7 +100,7 @@ def zone_series(
     quiet_mm = _median_mm(flat, outside) if outside.size >= _LEAST_BACKGROUND else np.zeros(len(dates))
     los_mm = zone_mm - quiet_mm
     known = np.flatnonzero(np.isfinite(los_mm)).tolist()
-    if len(known) < 4:
+    if len(known) < _LEAST_EPOCHS:
         return None
     values = los_mm[known]
     return ZoneSeries(tuple(dates[i] for i in known), values - values[0], correlation)
