@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from sagwatch.errors import BadInputError, NoCreditsError, SagwatchError, StopAndAskError, TryAgainError
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from rich.progress import TaskID
 
     from sagwatch.adapters.database.ledger import Ledger
@@ -182,6 +184,10 @@ def backtest(wish: argparse.Namespace) -> None:
         revision = read_revision(data / head.folder)
         with Progress() as progress:
             bar = progress.add_task(track.id, total=len(revision.epochs) - 1)
+
+            def step(_: date, progress: Progress = progress, bar: TaskID = bar) -> None:
+                progress.advance(bar)
+
             outcomes = backtest(
                 track.id,
                 revision.grid,
@@ -190,7 +196,7 @@ def backtest(wish: argparse.Namespace) -> None:
                 revision.epochs[1:],
                 solutions(site, track, track_store(track, data), revision),
                 Mine.of(site, revision.grid),
-                on_epoch=lambda _, progress=progress, bar=bar: progress.advance(bar),
+                on_epoch=step,
             )
         print("\n".join([track.id, *report(outcomes)]))
         print(draw(outcomes, f"{site.title}, {track.name}", Path(f"{wish.picture}-{track.name}.png")))

@@ -75,6 +75,7 @@ def revisions(ledger: Ledger, numbers: int, named_by_alert: int) -> None:
         models.Alert(
             id="a",
             track_id=track.id,
+            subject="z",
             zone_id="z",
             rule="R1",
             rules_sha256="x",

@@ -81,6 +81,10 @@ def make_arrays(los_mm: np.ndarray, days: Sequence[date] | None = None, **change
         "why_not_texts": {},
         "zone": np.full(shape, -1, np.int32),
         "zone_ids": {},
+        "stage": np.zeros(shape, np.uint8),
+        "stage_texts": {0: "stable"},
+        "stage_since": np.full(shape, date(2024, 1, 2).toordinal(), np.int32),
+        "stage_confidence": np.full(shape, 0.9, np.float32),
         **changes,
     }
     return PublishedArrays(**values)

@@ -158,6 +158,7 @@ def mine(ledger):
         models.Alert(
             id="alert-a",
             track_id=TRACK,
+            subject="zone-a",
             zone_id="zone-a",
             rule="R1",
             rules_sha256="r",
@@ -274,6 +275,14 @@ def test_an_alert_comes_with_its_zone_as_last_seen_its_sentence_and_its_message(
     )
     sentence = "The ground moves away from the satellite."
     assert found == [("anyang", "Z-a", True, 1, DAYS[-1], sentence, "Level 1", "waiting", 76_800)]
+    told = rows(
+        mine,
+        "UPDATE sagwatch.zone_snapshot SET evidence = '{\"sentence\": \"It moves at 90.\"}' WHERE zone_id = 'zone-a' "
+        "RETURNING 1",
+    )
+    assert len(told) == 2
+    today = rows(mine, "SELECT sentence, sentence_epoch, last_event_sentence FROM analyst.alerts")
+    assert today == [(f"Level 1 since {DAYS[-1]}. It moves at 90.", DAYS[-1], sentence)]
     (place,) = rows(mine, "SELECT longitude, latitude FROM analyst.alerts")
     assert tuple(place) == pytest.approx((110.805, 37.405))
     assert rows(mine, "SELECT zone, type, to_level FROM analyst.alert_history") == [("Z-a", "raised", 1)]

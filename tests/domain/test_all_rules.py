@@ -193,6 +193,7 @@ def test_rules_that_are_off_say_nothing():
         displacement=off,
         blind=off,
         health=off,
+        history=off,
     )
 
     judged = live_through(los_m, range(12, 30), rules=rules)

@@ -55,7 +55,7 @@ def test_a_zone_at_the_threshold_does_not_chatter():
         (-700, -700, 0, 4, 4),
         (float("nan"), -30, 0, 0, 1),
         (float("nan"), -19, 0, 0, 0),  # risen by more than the deadband of 20
-        (-95, -75, 12, 1, 2),  # not by two deviations
+        (-95, -77, 12, 1, 2),  # not by two deviations
         (-95, -75, 5, 1, 1),
         (float("nan"), -19, 50, 0, 0),  # but never asked for more than half of the way
         (-90, -90, 0, 1, 2),
@@ -87,6 +87,7 @@ def test_a_zone_is_read_from_the_pixels_that_reach_a_level_together():
     assert reading is not None
     assert reading.level_now == 2
     assert shown.judged_mm_yr == -120
+    assert shown.judged_half_interval_mm_yr == pytest.approx(2.2010 * 5, abs=1e-3)
     assert shown.median_mm_yr == -30
     assert shown.interval_mm_yr == pytest.approx((-30 - 2.2010 * 5, -30 + 2.2010 * 5), abs=1e-3)
 
@@ -113,11 +114,11 @@ def test_half_a_zone_without_data_says_nothing():
 
 
 @pytest.mark.parametrize(
-    ("fast_end", "sd", "words"),
-    [(-80, 10, "beyond threshold"), (-60, 20, "moving"), (-30, 20, "cannot tell")],
+    ("core", "sd", "words"),
+    [(-80, 10, "beyond threshold"), (-60, 20, "moving"), (float("nan"), 5, "cannot tell")],
 )
-def test_moving_and_beyond_the_threshold_are_different_claims(fast_end, sd, words):
-    window = ZoneWindow(150, -50, -40, fast_end, sd, 13, 0.0, 1, 1)
+def test_moving_and_beyond_the_threshold_are_different_claims(core, sd, words):
+    window = ZoneWindow(150, core, sd, -40, -90, 10, 13, 0.0, 1, 1)
 
     assert window.evidence_class(-40) == words
 

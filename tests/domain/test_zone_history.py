@@ -58,7 +58,8 @@ def test_a_stage_begins_where_the_history_bends_and_says_how_sure_it_is():
     assert found.confidence > 0.999
     assert found.pieces[-1].rate_mm_yr == pytest.approx(-200, abs=15)
     assert "initiation" in found.words
-    assert "along the line of sight" in found.words
+    assert "confidence" in found.words
+    assert "against its surroundings" in found.rate_words
 
 
 def test_noise_alone_hardly_ever_bends_a_history():

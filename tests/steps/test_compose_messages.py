@@ -116,7 +116,7 @@ def test_a_first_fill_is_told_together_and_only_the_young_one_by_one():
     young = [e for e in events() if (as_of.date() - e.epoch).days <= 60 and e.is_news]
     assert [d.event_id for d in shift[1:]] == [e.id for e in young]
     summary = shift[0].body_text
-    for event in events():
+    for event in (e for e in events() if e.tell == "page"):
         assert (event.epoch.isoformat() in summary) == ((as_of.date() - event.epoch).days > 60)
     assert "12 points are beyond 40 mm/yr over the whole record" in summary
     assert "still open: 0." in summary, "it was cleared by an event that is told in a message of its own"
@@ -147,8 +147,9 @@ def test_a_message_stands_alone(channel, kind):
         d for d in draft_messages(site_with(), [event], ORIGIN, 0, {}, at(event, 5)) if d.channel == channel
     )
 
+    table = "" if channel == "slack" else "37.40000° N, 110.80000° E: all motion is relative to it"
     for said in (
-        "rule R1 (velocity along the line of sight)",
+        "R1 (velocity along the line of sight)",
         "level",
         event.evidence["zone"],
         event.zone_id,
@@ -156,21 +157,24 @@ def test_a_message_stands_alone(channel, kind):
         "° N",
         "km²" if event.evidence["area_m2"] >= 1e5 else "ha",
         "95 % interval",
-        "How sure",
+        "How sure: ",
         "noise correlation",
-        "Zone without usable data",
-        "InSAR can under-read fast centres",
+        "of it has no usable data",
+        "within one interferogram cannot be told apart",
         f"acquisition of {event.epoch.isoformat()}, judged 5 days later",
         "revision 7 (revision-1)",
         "57 interferograms (list 0123456789ab)",
-        "37.40000° N, 110.80000° E: all motion is relative to it",
+        table,
         "not a collapse warning",
         "silence does not mean that the ground is stable",
         "next acquisition is expected on 2021-03-13",
     ):
         assert said in draft.body_text
+    assert draft.body_text.count("How sure: ") == (1 if channel == "slack" else 2), (
+        "Slack is told nothing twice"
+    )
     assert "vertical" not in draft.body_text
-    assert ("Beyond since" in draft.body_text) == (event.evidence["beyond_since"] is not None)
+    assert ("Fast since" in draft.body_text) == (event.evidence["beyond_since"] is not None)
 
 
 class Tags(HTMLParser):

@@ -97,7 +97,7 @@ def test_the_mine_plan_is_read_from_the_folder_beside_the_site_file(tmp_path):
     write(folder, "assets.geojson", feature(POINT, name="Shaft", kind="shaft"))
     write(folder, "faces.geojson", feature(AREA, name="101", begin="2024-01-01", advance_deg=30))
 
-    site = with_mine(make_site(), folder)
+    site = with_mine(make_site(rows=100, columns=100), folder)
 
     assert [asset.name for asset in site.assets] == ["Shaft"]
     assert site.faces[0].begin == date(2024, 1, 1)
@@ -112,6 +112,12 @@ def test_the_mine_plan_is_read_from_the_folder_beside_the_site_file(tmp_path):
             [feature({**POINT, "coordinates": [37.4, 110.8]}, name="x")],
             "(x).geometry",
             "[longitude",
+        ),
+        (
+            "assets.geojson",
+            [feature({**POINT, "coordinates": [110.90, 37.40]}, name="x")],
+            "outside what the tracks of site anyang see",
+            "correct it, or take it out",
         ),
         ("assets.geojson", [feature(POINT, nam="x")], "nam: unknown key", "did you mean name?"),
         ("assets.geojson", [feature(POINT)], "name: is missing", "add it"),
@@ -137,7 +143,7 @@ def test_a_bad_mine_plan_is_refused_by_feature_key_and_remedy(name, features, ke
     write(folder, name, *features)
 
     with pytest.raises(SiteFileError) as told:
-        with_mine(make_site(), folder)
+        with_mine(make_site(rows=100, columns=100), folder)
 
     assert str(folder / name) in str(told.value)
     assert key in str(told.value)

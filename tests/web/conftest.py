@@ -247,6 +247,7 @@ def _alert() -> list[object]:
     alert = models.Alert(
         id="a1",
         track_id=TRACK,
+        subject="z1",
         zone_id="z1",
         rule="R1",
         rules_sha256="x",

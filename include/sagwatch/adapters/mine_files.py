@@ -23,8 +23,6 @@ FILES: Mapping[str, tuple[str, type[BaseModel]]] = {
     "faces.geojson": ("faces", Face),
 }
 _KINDS = ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon")
-#: An asset this far outside the boundary's box belongs to another site, degrees (about 10 km).
-_FARTHEST_DEG = 0.1
 
 
 def with_mine(site: Site, folder: Path) -> Site:
@@ -107,7 +105,7 @@ def _told(error: Any, model: type[BaseModel]) -> str:
 
 
 def _inside(file: Path, number: int, one: Any, site: Site) -> None:
-    """Refuse what lies nowhere near the site, or has no valid shape."""
+    """Refuse what has no valid shape, or what no track of the site can ever see."""
     where = f"{file}: features[{number}] ({one.name})"
     try:
         shape = one.shape
@@ -118,10 +116,13 @@ def _inside(file: Path, number: int, one: Any, site: Site) -> None:
         raise SiteFileError(
             f"{where}.geometry: is empty or crosses itself; draw it without crossings", file=file
         )
-    distance = float(site.polygon.distance(shape))
-    if distance > _FARTHEST_DEG:
+    if not any(track.grid.outline.intersects(shape) for track in site.tracks):
         raise SiteFileError(
-            f"{where}.geometry: lies {distance:.2f}° outside the boundary of site {site.name}; the order is "
-            "[longitude, latitude]: correct it, or take it out",
+            f"{where}.geometry: lies outside what the tracks of site {site.name} see, {_apart(site, shape)} from its "
+            "boundary; the order is [longitude, latitude]: correct it, or take it out",
             file=file,
         )
+
+
+def _apart(site: Site, shape: Any) -> str:
+    return f"{float(site.polygon.distance(shape)):.2f}°"

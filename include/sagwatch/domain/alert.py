@@ -20,9 +20,11 @@ EventType = Literal["raised", "worse", "better", "cleared", "merged"]
 
 #: Velocity threshold on windows; rule numbers as in the documentation.
 VELOCITY_RULE = "R1"
+HISTORY_RULE = "R1-history"
 #: What each rule is about, for people.
 RULE_TITLES = {
     "R1": "velocity along the line of sight",
+    "R1-history": "velocity of the whole record",
     "R2": "change of trend",
     "R3": "new zone",
     "R4": "acceleration (advisory)",

@@ -80,14 +80,27 @@ def _step(values: NDArray[np.float64]) -> DatumMotion | None:
 
 
 def _drift(days: NDArray[np.float64], values: NDArray[np.float64]) -> DatumMotion | None:
+    """A line through them, and a step where it is proved, or what is left of a step would look like a drift."""
     years = (days - days.mean()) / DAYS_PER_YEAR
-    spread = float(np.sum(years**2))
-    rate = float(np.sum(years * values) / spread)
-    residual = values - values.mean() - rate * years
-    sd = float(np.sqrt(np.sum(residual**2) / (values.size - 2) / spread))
-    if abs(rate) > max(_LEAST_DRIFT_MM_YR, _quantile(values.size - 2) * sd):
+    line = np.column_stack([np.ones(years.size), years])
+    stepped = [np.column_stack([line, np.arange(years.size) >= first]) for first in range(2, years.size - 1)]
+    rate, sd, freedom, squares = _slope(line, values)
+    best = min((_slope(design, values) for design in stepped), key=lambda found: found[3])
+    gain = (squares - best[3]) / max(best[3] / best[2], 1e-12)
+    if gain > _quantile(best[2]) ** 2:
+        rate, sd, freedom, _ = best
+    if abs(rate) > max(_LEAST_DRIFT_MM_YR, _quantile(freedom) * sd):
         return DatumMotion("drift", rate, sd)
     return None
+
+
+def _slope(design: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[float, float, int, float]:
+    """The second column's parameter, its deviation, the degrees of freedom and the sum of squares left."""
+    found, *_ = np.linalg.lstsq(design, values, rcond=None)
+    squares = float(np.sum((values - design @ found) ** 2))
+    freedom = values.size - design.shape[1]
+    variance = np.linalg.inv(design.T @ design)[1, 1] * squares / freedom
+    return float(found[1]), float(np.sqrt(variance)), freedom, squares
 
 
 def _quantile(freedom: int) -> float:

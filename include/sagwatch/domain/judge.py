@@ -33,6 +33,7 @@ from sagwatch.domain.contrast import local_contrast
 from sagwatch.domain.datum import DatumMotion, common_mode_mm, datum_motion
 from sagwatch.domain.footprint import Footprint, centroid_lon_lat
 from sagwatch.domain.grid import Grid
+from sagwatch.domain.history import history_finding
 from sagwatch.domain.mine import Mine
 from sagwatch.domain.reasons import point_reasons
 from sagwatch.domain.rules import ZoneWindow, read_zone, rules_sha256
@@ -79,6 +80,8 @@ class GroundView:
     #: The history that all this is made of: shape (n_epochs, rows, columns), metres. Without it no rule looks back.
     dates: tuple[date, ...] = ()
     los_m: NDArray[np.float32] | None = None
+    #: Pixels whose interferograms with this acquisition contradict each other by whole cycles; None: not known.
+    misclosed: NDArray[np.bool_] | None = None
 
     @property
     def pair_days(self) -> float:
@@ -151,6 +154,7 @@ def judge(
         The acquisition is not newer than the last one judged, or the arrays do not fit the grid.
     """
     _check(view, state, grid)
+    digest, rules = rules_sha256(rules), rules.on_pixels(grid.pixel_m)
     known = _remembered(state, view.epoch, rules)
     alerts = _alerts_of(state, known)
     has_data = view.observed & view.reliable
@@ -162,7 +166,9 @@ def judge(
         if motion is not None and rules.health.hold_when_reference_moves
         else _follow(view, known, windows, rules, grid, track_id)
     )
-    courtroom = _Courtroom(view, windows, has_data, background, rules, grid, zones, alerts, mine or Mine())
+    courtroom = _Courtroom(
+        view, windows, has_data, background, rules, grid, zones, alerts, mine or Mine(), digest
+    )
     courtroom.hear_the_datum(track_id, motion)
     if motion is not None and rules.health.hold_when_reference_moves:
         return courtroom.verdict(frozenset(key for key, zone in known.items() if zone.updates_unseen == 0))
@@ -171,6 +177,7 @@ def judge(
         if zones[zone_id].lives:
             courtroom.hear(zone_id, seen=zone_id in seen)
     courtroom.hear_the_assets(track_id)
+    courtroom.hear_the_history(track_id)
     return courtroom.verdict(seen)
 
 
@@ -179,12 +186,13 @@ def look_again(view: GroundView, state: WatchState, rules: AlertRules, grid: Gri
 
     For a revision that shows the last judged acquisition anew (a late interferogram), or one that is not settled.
     """
+    digest, rules = rules_sha256(rules), rules.on_pixels(grid.pixel_m)
     known = _remembered(state, view.epoch, rules)
     alerts = _alerts_of(state, known)
     has_data = view.observed & view.reliable
     background = _background(known, alerts, has_data)
     windows = _windows(view, background, has_data, rules, grid)
-    courtroom = _Courtroom(view, windows, has_data, background, rules, grid, known, alerts, Mine())
+    courtroom = _Courtroom(view, windows, has_data, background, rules, grid, known, alerts, Mine(), digest)
     verdict = courtroom.verdict(frozenset(key for key, zone in known.items() if zone.updates_unseen == 0))
     return replace(verdict, state=state)
 
@@ -338,12 +346,13 @@ class _Courtroom:
         zones: dict[str, Zone],
         alerts: Alerts,
         mine: Mine,
+        rules_digest: str,
     ) -> None:
         self.view, self.windows, self.has_data = view, windows, has_data
         self.background, self.mine = background, mine
         self.rules, self.grid = rules, grid
         self.zones, self.alerts = zones, alerts
-        self.rules_sha256 = rules_sha256(rules)
+        self.rules_sha256 = rules_digest
         self.snapshots: list[ZoneSnapshot] = []
         self.events: list[AlertEvent] = []
         self._moved_mm: NDArray[np.float64] | None = None
@@ -400,12 +409,13 @@ class _Courtroom:
             )
         about = self._look_at(zone, self.alerts.get(key))
         self.zones[zone_id] = self._ended_if_gone(zone)
-        snapshot = self._snapshot(zone, shown, seen, about)
+        findings = zone_findings(about.evidence, rules)
+        snapshot = self._snapshot(zone, shown, seen, about, findings)
         if snapshot is not None:
             self.snapshots.append(snapshot)
         if change is not None:
             self._record(change, snapshot, None)
-        for finding in zone_findings(about.evidence, rules):
+        for finding in findings:
             self._apply(zone.id, finding, zone.name, snapshot, self._where(zone))
         if not self.zones[zone_id].lives:
             self._close_other_rules(zone, snapshot)
@@ -463,6 +473,18 @@ class _Courtroom:
                     "area_m2": pixels.size * self.grid.pixel_m**2,
                 }
                 self._apply(f"asset/{track_id}/{asset.name}", finding, asset.name, None, where)
+
+    def hear_the_history(self, track_id: str) -> None:
+        """R1-history: the whole record's velocity, as one advisory about the track."""
+        if self.rules.history.tell == "off":
+            return
+        alerted = np.zeros(self.grid.pixels, dtype=bool)
+        for zone_id, zone in self.zones.items():
+            alert = self.alerts.get((zone_id, VELOCITY_RULE))
+            if alert is not None and alert.is_open:
+                alerted[zone.footprint.pixels] = True
+        finding = history_finding(self.view.whole, self.has_data, alerted, self.grid, self.rules)
+        self._apply(f"history/{track_id}", finding, f"the whole record of track {track_id}", None, {})
 
     def _apply(
         self,
@@ -561,6 +583,9 @@ class _Courtroom:
             pixels=pixels.size,
             no_data_fraction=no_data,
             step_share=step_share(pixels, usable, self.view.pair_days, self.grid),
+            misclosed_share=0.0
+            if self.view.misclosed is None
+            else float(np.mean(self.view.misclosed.ravel()[pixels])),
         )
         return _About(evidence, movement(series) if series is not None else None)
 
@@ -573,7 +598,12 @@ class _Courtroom:
         }
 
     def _snapshot(
-        self, zone: Zone, shown: tuple[ZoneWindow, ...], seen: bool, about: _About
+        self,
+        zone: Zone,
+        shown: tuple[ZoneWindow, ...],
+        seen: bool,
+        about: _About,
+        findings: Sequence[Finding] = (),
     ) -> ZoneSnapshot | None:
         if not shown:
             return None
@@ -596,7 +626,9 @@ class _Courtroom:
         )
         snapshot = replace(snapshot, evidence=self._evidence(zone, snapshot, about))
         sentence = zone_sentence(self._facts(zone, snapshot))
-        return replace(snapshot, evidence={**snapshot.evidence, "sentence": sentence})
+        # What each rule reads today, so that SQL shows more than what was said when its alert last changed.
+        today = {finding.rule: finding.words for finding in findings}
+        return replace(snapshot, evidence={**snapshot.evidence, "sentence": sentence, "rules": today})
 
     def _evidence(self, zone: Zone, snapshot: ZoneSnapshot, about: _About) -> dict[str, Any]:
         """The facts behind the words, for SQL."""
@@ -611,11 +643,13 @@ class _Courtroom:
                 shape.blind_share(about.evidence.no_data_fraction, snapshot.footprint.size)
             ),
             "step_share": _rounded(about.evidence.step_share),
+            "misclosed_share": _rounded(about.evidence.misclosed_share),
             "place": place.as_dict(),
             "place_words": place.words,
             "lower_bound": about.lower_bound(self.rules),
             **movement_facts(about.movement),
             "stage_words": about.movement.words if about.movement is not None else "",
+            "stage_rate_words": about.movement.rate_words if about.movement is not None else "",
             "seen": snapshot.seen,
             "beyond_since": zone.beyond_since.isoformat() if zone.beyond_since else None,
             "evidence_class": snapshot.window.evidence_class(self.rules.levels_mm_yr[0]),
@@ -631,7 +665,7 @@ class _Courtroom:
         zone = self.zones[after.subject]
         level = after.level or change.before.level
         threshold = self.rules.of_zone(zone.id).levels_mm_yr[level - 1]
-        facts = self._facts(zone, snapshot) if snapshot is not None else None
+        facts = self._facts(zone, snapshot, threshold) if snapshot is not None else None
         other = survivor.name if survivor is not None else ""
         sentence = (
             event_sentence(change.type, level, threshold, facts, other)
@@ -656,6 +690,7 @@ class _Courtroom:
                     "rule": VELOCITY_RULE,
                     "tell": "page",
                     "threshold_mm_yr": threshold,
+                    **({"evidence_class": snapshot.window.evidence_class(threshold)} if snapshot else {}),
                     "rules_sha256": self.rules_sha256,
                     "merged_into": survivor.id if survivor is not None else None,
                 },
@@ -689,7 +724,10 @@ class _Courtroom:
                 evidence={
                     **where,
                     **(snapshot.evidence if snapshot is not None else {}),
-                    **{f"{finding.rule.lower()}_{key}": value for key, value in finding.facts.items()},
+                    **{
+                        f"{finding.rule.lower().replace('-', '_')}_{key}": value
+                        for key, value in finding.facts.items()
+                    },
                     "zone": name,
                     "rule": finding.rule,
                     "tell": finding.tell,
@@ -704,8 +742,10 @@ class _Courtroom:
             )
         )
 
-    def _facts(self, zone: Zone, snapshot: ZoneSnapshot) -> ZoneFacts:
+    def _facts(self, zone: Zone, snapshot: ZoneSnapshot, threshold_mm_yr: float | None = None) -> ZoneFacts:
+        """What words about a zone are made of; the certainty is about the first level where no other is named."""
         window = snapshot.window
+        threshold = threshold_mm_yr or self.rules.of_zone(zone.id).levels_mm_yr[0]
         return ZoneFacts(
             zone_name=zone.name,
             latitude=snapshot.evidence["latitude"],
@@ -717,9 +757,10 @@ class _Courtroom:
             else "the whole record",
             median_mm_yr=window.median_mm_yr,
             interval_mm_yr=window.interval_mm_yr,
-            p95_mm_yr=window.p95_mm_yr,
-            contrast_mm_yr=window.judged_mm_yr if np.isfinite(window.judged_mm_yr) else None,
-            evidence_class=window.evidence_class(self.rules.levels_mm_yr[0]),
+            core_mm_yr=window.judged_mm_yr if np.isfinite(window.judged_mm_yr) else None,
+            core_half_interval_mm_yr=window.judged_half_interval_mm_yr,
+            threshold_mm_yr=threshold,
+            evidence_class=window.evidence_class(threshold),
             n_epochs=window.n_epochs,
             beyond_since=zone.beyond_since,
             epoch=self.view.epoch,
@@ -761,6 +802,7 @@ class _About:
             seen.step_share >= rules.blind.step_share
             or seen.shape.hole_pixels >= rules.blind.least_hole_pixels
             or seen.no_data_fraction > rules.blind.lost_share
+            or seen.misclosed_share >= rules.blind.closure_share
         )
 
 
@@ -788,7 +830,8 @@ def _window_facts(window: ZoneWindow) -> dict[str, Any]:
         "median_mm_yr": _rounded(window.median_mm_yr),
         "p95_mm_yr": _rounded(window.p95_mm_yr),
         "interval_mm_yr": [_rounded(low), _rounded(high)],
-        "contrast_mm_yr": _rounded(window.judged_mm_yr),
+        "core_mm_yr": _rounded(window.judged_mm_yr),
+        "core_half_interval_mm_yr": _rounded(window.judged_half_interval_mm_yr),
         "sd_mm_yr": _rounded(window.sd_mm_yr),
         "n_epochs": window.n_epochs,
         "noise_correlation": round(window.correlation, 4),

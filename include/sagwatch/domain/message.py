@@ -25,7 +25,12 @@ NOT_A_WARNING = (
 )
 _SUBJECT_LENGTH = 180
 _LINES_OF_A_SUMMARY = 100
+#: What a reader of Slack has read just above; a mail's table is complete.
+_TOLD_IN_THE_OPENING = frozenset(
+    {"Where", "How sure", "Without usable data", "Stage", "In the mine", "Fast since", "Reference point"}
+)
 _RULE_NEWS = {
+    "R1-history": "fast over the whole record",
     "R2": "trend has changed",
     "R3": "new zone",
     "R4": "ground accelerates",
@@ -62,7 +67,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A message before it is addressed: a subject, an opening paragraph, facts, and closing paragraphs."""
+    """A message before it is addressed: a subject, an opening paragraph, facts, and closing paragraphs.
+
+    Slack gets the same opening and all facts that the opening has not told already.
+    """
 
     subject: str
     opening: str
@@ -85,7 +93,8 @@ class Letter:
         )
 
     def as_slack(self) -> str:
-        facts = "\n".join(f"• {_slack(name)}: {_slack(value)}" for name, value in self.facts)
+        shown = [(name, value) for name, value in self.facts if name not in _TOLD_IN_THE_OPENING]
+        facts = "\n".join(f"• {_slack(name)}: {_slack(value)}" for name, value in shown)
         return "\n".join(
             [f"*{_slack(self.subject)}*", _slack(self.opening), facts, *map(_slack, self.closing)]
         )
@@ -128,22 +137,32 @@ def event_letter(event: AlertEvent, origin: Origin, as_of: datetime) -> Letter:
     """About one event: what, where, how sure, blind spots, since when, which data, what it is not, what comes next."""
     found = event.evidence
     level = max(event.to_level, event.from_level) if event.type in ("cleared", "merged") else event.to_level
-    opening = f"{origin.site_title}: {event.sentence}"
     facts = [
-        ("What", f"rule {event.rule} ({RULE_TITLES[event.rule]}), {event.type}, level {level}"),
+        ("Rule", f"{event.rule} ({RULE_TITLES[event.rule]}), {event.type}, level {level}"),
         (
             "Zone" if event.zone_id is not None else "About",
             f"{found['zone']} (id {event.subject}), alert {event.alert_id}, event {event.id}",
         ),
         *_where(found),
-        *([("Found", found["rule_words"])] if found.get("rule_words") else []),
         *_values(found),
         *_movement(found),
         *_since(event, as_of),
         *_data(origin),
     ]
-    subject = f"[Sagwatch] {origin.site_title}: {_news(event)}, level {level}, {found['zone']}"
+    subject = f"[Sagwatch] {origin.site_title}: {_news(event)}, level {level}, {found['zone']}{_speed(event)}"
+    opening = f"{origin.site_title}. {event.sentence}"
     return Letter(subject_line(subject), opening, tuple(facts), (NOT_A_WARNING, _what_next(origin)))
+
+
+def _speed(event: AlertEvent) -> str:
+    """The core's speed, for the subject of a message about ground that moves faster than before."""
+    if event.rule != VELOCITY_RULE or event.type not in ("raised", "worse"):
+        return ""
+    told = {window["days"]: window for window in event.evidence.get("windows", ())}
+    window = told.get(event.evidence.get("telling_window_days"))
+    if window is None or window["core_mm_yr"] is None:
+        return ""
+    return f", {window['core_mm_yr']:+.0f} mm/yr"
 
 
 def _news(event: AlertEvent) -> str:
@@ -157,7 +176,9 @@ def _movement(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Stage, place in the mine, tilt, volume: what is known of them."""
     lines = []
     if found.get("stage_words"):
-        lines.append(("Stage", found["stage_words"].removeprefix("stage of movement: ")))
+        stage = found["stage_words"].removeprefix("stage of movement: ")
+        rate = found.get("stage_rate_words")
+        lines.append(("Stage", f"{stage}; {rate}" if rate else stage))
     if found.get("place_words"):
         lines.append(("In the mine", found["place_words"]))
     if found.get("tilt_max_mm_m") is not None and found.get("volume_m3") is not None:
@@ -272,17 +293,22 @@ def _values(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = []
     for window in found.get("windows", ()):
         low, high = window["interval_mm_yr"]
+        core = (
+            f"core {window['core_mm_yr']:+.0f} ± {window['core_half_interval_mm_yr']:.0f} mm/yr (local contrast)"
+            if window["core_mm_yr"] is not None
+            else "no sure motion"
+        )
         lines.append(
             (
                 f"Last {window['days']} days",
-                f"median {window['median_mm_yr']:+.0f} mm/yr along the line of sight (95 % interval {low:+.0f} to "
-                f"{high:+.0f}), fastest twentieth {window['p95_mm_yr']:+.0f} mm/yr, {window['n_epochs']} acquisitions, "
-                f"deviation {window['sd_mm_yr']:.1f} mm/yr at a noise correlation of {window['noise_correlation']:.2f}",
+                f"{core}; median {window['median_mm_yr']:+.0f} mm/yr (95 % interval {low:+.0f} to {high:+.0f}), "
+                f"fastest twentieth {window['p95_mm_yr']:+.0f}; {window['n_epochs']} acquisitions, deviation "
+                f"{window['sd_mm_yr']:.1f} at a noise correlation of {window['noise_correlation']:.2f}",
             )
         )
     if "evidence_class" in found:
         lines.append(("How sure", found["evidence_class"]))
-        lines.append(("Zone without usable data", f"{found['no_data_fraction']:.0%}"))
+        lines.append(("Without usable data", f"{found['no_data_fraction']:.0%} of the zone"))
     return lines
 
 
@@ -290,7 +316,7 @@ def _since(event: AlertEvent, as_of: datetime) -> list[tuple[str, str]]:
     since = event.evidence.get("beyond_since")
     days = (as_of.date() - event.epoch).days
     when = f"acquisition of {event.epoch.isoformat()}, judged {days} days later"
-    return [("Beyond since", since), ("Decided on", when)] if since else [("Decided on", when)]
+    return [("Fast since", since), ("Decided on", when)] if since else [("Decided on", when)]
 
 
 def _data(origin: Origin) -> list[tuple[str, str]]:

@@ -33,13 +33,14 @@ _ONE_SIDED_95 = 0.95
 class ZoneWindow:
     """What one window shows about a zone; LOS in mm/yr, negative away from the satellite.
 
-    ``judged_mm_yr`` is the local contrast that the fastest connected pixels (the rule's least number) reach
-    together, NaN if the window proves no motion; ``median`` and ``p95`` are of the velocities themselves, p95 at
-    the fast end.
+    ``judged_mm_yr`` is the local contrast that the fastest connected pixels (the rule's least number: the zone's core)
+    reach together, with its deviation; NaN if the window proves no motion. ``median`` and ``p95`` are of the velocities
+    themselves, p95 at the fast end.
     """
 
     days: int
     judged_mm_yr: float
+    judged_sd_mm_yr: float
     median_mm_yr: float
     p95_mm_yr: float
     sd_mm_yr: float
@@ -54,12 +55,21 @@ class ZoneWindow:
         half = float(student_quantile(_TWO_SIDED_95, self.n_epochs)) * self.sd_mm_yr
         return self.median_mm_yr - half, self.median_mm_yr + half
 
+    @property
+    def judged_half_interval_mm_yr(self) -> float | None:
+        """Half of the two-sided 95 % interval of the core's contrast."""
+        if not np.isfinite(self.judged_mm_yr):
+            return None
+        return float(student_quantile(_TWO_SIDED_95, self.n_epochs)) * self.judged_sd_mm_yr
+
     def evidence_class(self, threshold_mm_yr: float) -> EvidenceClass:
-        """Whether the fast part is surely beyond the threshold, surely moving, or neither (one-sided 95 %)."""
-        upper = self.p95_mm_yr + float(student_quantile(_ONE_SIDED_95, self.n_epochs)) * self.sd_mm_yr
-        if upper < threshold_mm_yr:
-            return "beyond threshold"
-        return "moving" if upper < 0 else "cannot tell"
+        """Whether the core is surely beyond the threshold or surely moving (one-sided 95 %), or nothing is proved."""
+        if not np.isfinite(self.judged_mm_yr):
+            return "cannot tell"
+        upper = (
+            self.judged_mm_yr + float(student_quantile(_ONE_SIDED_95, self.n_epochs)) * self.judged_sd_mm_yr
+        )
+        return "beyond threshold" if upper < threshold_mm_yr else "moving"
 
 
 def rules_sha256(rules: AlertRules) -> str:
@@ -101,12 +111,16 @@ def _read_window(pixels: NDArray[np.int64], window: MovingWindow, rules: AlertRu
     values = velocity.velocity_mm_yr.ravel()[usable]
     sd = float(np.median(velocity.sd_mm_yr.ravel()[usable]))
     proved = connected_level(sure, contrast[sure], columns, rules.least_pixels)
+    core = sure[contrast[sure] <= proved] if np.isfinite(proved) else sure[:0]
     many = max(rules.least_pixels, int(_HELD_SHARE * usable.size))
     possible = connected_level(usable, contrast[usable], columns, many)
     reading = levels_of(proved, possible, window.contrast_sd_mm_yr, rules)
     return ZoneWindow(
         days=velocity.days,
         judged_mm_yr=proved,
+        judged_sd_mm_yr=float(np.median(velocity.contrast_sd_mm_yr.ravel()[core]))
+        if core.size
+        else float("nan"),
         median_mm_yr=float(np.median(values)),
         p95_mm_yr=float(np.percentile(values, 5)),
         sd_mm_yr=sd,

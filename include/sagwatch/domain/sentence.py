@@ -19,7 +19,11 @@ STEP_LIMIT_MM = WAVELENGTH_M / 4 * 1000
 
 @dataclass(frozen=True, slots=True)
 class ZoneFacts:
-    """Everything that the words about a zone are made of; velocities LOS in mm/yr, negative away."""
+    """Everything that the words about a zone are made of; velocities LOS in mm/yr, negative away.
+
+    ``core_mm_yr`` is what the fastest connected pixels reach together against their surroundings, which is what the
+    levels are judged on; None where nothing is proved. ``threshold_mm_yr`` is the level that the certainty is about.
+    """
 
     zone_name: str
     latitude: float
@@ -29,8 +33,9 @@ class ZoneFacts:
     window_words: str
     median_mm_yr: float
     interval_mm_yr: tuple[float, float]
-    p95_mm_yr: float
-    contrast_mm_yr: float | None
+    core_mm_yr: float | None
+    core_half_interval_mm_yr: float | None
+    threshold_mm_yr: float
     evidence_class: EvidenceClass
     n_epochs: int
     beyond_since: date | None
@@ -48,26 +53,20 @@ def event_sentence(
     type_: EventType, level: int, threshold_mm_yr: float, facts: ZoneFacts, other: str = ""
 ) -> str:
     """One paragraph about an event; ``level`` and its threshold are the new ones (the old ones where it is over)."""
+    beyond = f"faster than {-threshold_mm_yr:g} mm/yr"
     opening = {
-        "raised": f"Level {level} (beyond {-threshold_mm_yr:g} mm/yr): {_moves(facts)}",
-        "worse": f"Worse, now level {level} (beyond {-threshold_mm_yr:g} mm/yr): {_moves(facts)}",
-        "better": f"Slower, now level {level} (beyond {-threshold_mm_yr:g} mm/yr): {_moves(facts)}",
-        "cleared": f"Cleared from level {level}: {_moves(facts)}",
-        "merged": f"{_capital(facts.zone_name)} has grown together with {other}; its alert goes on there. "
-        f"Last seen: {_moves(facts)}",
+        "raised": f"Level {level}, {beyond}.",
+        "worse": f"Faster, now level {level}, {beyond}.",
+        "better": f"Slower, now level {level}, {beyond}.",
+        "cleared": f"Over; it was level {level}.",
+        "merged": f"{_capital(facts.zone_name)} has grown together with {other}; its alert goes on there.",
     }[type_]
-    return _joined(opening, facts)
-
-
-def _joined(opening: str, facts: ZoneFacts) -> str:
-    stage = f"{_capital(facts.stage)}." if facts.stage else ""
-    parts = [opening, _how_sure(facts), _since(facts), stage, facts.place, blind_spot(facts)]
-    return " ".join(part for part in parts if part)
+    return _joined(opening, moves(facts), _how_sure(facts), *_context(facts))
 
 
 def zone_sentence(facts: ZoneFacts) -> str:
     """What a zone is and does, where there is no event to tell."""
-    return _joined(_capital(_moves(facts)), facts)
+    return _joined(moves(facts), _how_sure(facts), *_context(facts))
 
 
 def rule_sentence(
@@ -77,69 +76,88 @@ def rule_sentence(
 
     ``facts`` of None is something without a zone, or a zone without any velocity now.
     """
+    title = f"{rule}, {RULE_TITLES[rule]}"
     limit = f", {limit_words}" if limit_words else ""
     opening = {
-        "raised": f"Level {level} ({rule}, {RULE_TITLES[rule]}{limit}): {name}. {words}",
-        "worse": f"Worse, now level {level} ({rule}, {RULE_TITLES[rule]}{limit}): {name}. {words}",
-        "better": f"Milder, now level {level} ({rule}, {RULE_TITLES[rule]}): {name}. {words}",
-        "cleared": f"Cleared from level {level} ({rule}, {RULE_TITLES[rule]}): {name}. {words}",
-        "merged": f"{_capital(name)} has grown together with another zone ({rule}, {RULE_TITLES[rule]}).",
+        "raised": f"Level {level} ({title}){limit}.",
+        "worse": f"Worse, now level {level} ({title}){limit}.",
+        "better": f"Milder, now level {level} ({title}).",
+        "cleared": f"Over; it was level {level} ({title}).",
+        "merged": f"{_capital(name)} has grown together with another zone ({title}).",
     }[type_]
+    about = f"{_capital(name)}: {words}"
     if facts is None:
-        return opening
-    return _joined(f"{opening} {_capital(_moves(facts))}", facts)
+        return _joined(opening, about)
+    return _joined(opening, about, moves(facts), *_context(facts))
 
 
-def _moves(facts: ZoneFacts) -> str:
+def moves(facts: ZoneFacts) -> str:
+    """Where it is and how fast; the core first, because the levels follow it."""
     low, high = facts.interval_mm_yr
-    text = (
-        f"{facts.zone_name} ({area_words(facts.area_m2)} at {place_words(facts.latitude, facts.longitude)}) moves at "
-        f"{facts.median_mm_yr:+.0f} mm/yr along the line of sight (median; 95 % interval {low:+.0f} to {high:+.0f}; "
-        f"minus is away from the satellite) over {facts.window_words}; its fastest twentieth reaches "
-        f"{facts.p95_mm_yr:+.0f} mm/yr"
+    where = f"{area_words(facts.area_m2)} at {place_words(facts.latitude, facts.longitude)}"
+    spread = f"{facts.median_mm_yr:+.0f} mm/yr (95 % interval {low:+.0f} to {high:+.0f})"
+    if facts.core_mm_yr is None:
+        core = f"shows no sure motion against its surroundings over {facts.window_words}"
+    else:
+        half = (
+            f" ± {facts.core_half_interval_mm_yr:.0f}" if facts.core_half_interval_mm_yr is not None else ""
+        )
+        core = (
+            f"moves away from the satellite; its core at {-facts.core_mm_yr:.0f}{half} mm/yr against its "
+            f"surroundings over {facts.window_words}"
+        )
+    return (
+        f"{_capital(facts.zone_name)} ({where}) {core} ({facts.n_epochs} acquisitions). The median of its pixels is "
+        f"{spread}."
     )
-    if facts.contrast_mm_yr is not None:
-        text += f", its core {facts.contrast_mm_yr:+.0f} mm/yr against its surroundings"
-    return text + "."
 
 
 def _how_sure(facts: ZoneFacts) -> str:
+    limit = f"{-facts.threshold_mm_yr:g} mm/yr"
     meaning = {
-        "beyond threshold": "the fast part is beyond the threshold with 95 % certainty",
-        "moving": "it surely moves, but whether beyond the threshold is not certain",
+        "beyond threshold": f"its core is faster than {limit} with 95 % certainty",
+        "moving": f"it moves with 95 % certainty, perhaps slower than {limit}",
         "cannot tell": "the data cannot tell whether it still moves",
     }[facts.evidence_class]
-    return f"How sure: {meaning} ({facts.n_epochs} acquisitions, deviations corrected for correlated noise)."
+    return f"How sure: {meaning}."
+
+
+def _context(facts: ZoneFacts) -> tuple[str, ...]:
+    """Since when, what stage, where in the mine, and what cannot be seen."""
+    stage = f"{_capital(facts.stage)}." if facts.stage else ""
+    return _since(facts), stage, facts.place, blind_spot(facts)
 
 
 def _since(facts: ZoneFacts) -> str:
     latest = f"latest acquisition {facts.epoch.isoformat()}"
-    since = (
-        f"Beyond the first level since {facts.beyond_since.isoformat()}, {latest}"
-        if facts.beyond_since
-        else (_capital(latest))
-    )
     moved = (
-        f", {facts.displacement_mm:+.0f} mm since the record began"
+        f"; {facts.displacement_mm:+.0f} mm since the record began"
         if facts.displacement_mm is not None
         else ""
     )
-    return f"{since}{moved}."
+    if facts.beyond_since is None:
+        return f"{_capital(latest)}{moved}."
+    return f"Fast since {facts.beyond_since.isoformat()}, {latest}{moved}."
 
 
 def blind_spot(facts: ZoneFacts) -> str:
     """The sentence that no alert goes without."""
     angle = f" (incidence {facts.incidence_deg:.0f}°)" if facts.incidence_deg is not None else ""
+    bound = (
+        "what is shown of it is a lower bound"
+        if facts.lower_bound
+        else "a fast centre can be faster than it is shown"
+    )
     return (
-        f"Blind spots: InSAR can under-read fast centres; more than {STEP_LIMIT_MM:.1f} mm between neighbouring "
-        f"pixels of {facts.pixel_m:g} m within one interferogram cannot be seen. {facts.no_data_fraction:.0%} of the "
-        f"zone has no usable data. {_bound(facts)}All values are along the line of sight{angle}, not subsidence; "
-        "horizontal motion is mixed in."
+        f"Blind spots: {facts.no_data_fraction:.0%} of it has no usable data, and more than {STEP_LIMIT_MM:.0f} mm "
+        f"between neighbouring pixels ({facts.pixel_m:g} m) within one interferogram cannot be told apart: {bound}. "
+        f"All values are along the line of sight{angle}, minus is away from the satellite; horizontal motion is mixed "
+        "in."
     )
 
 
-def _bound(facts: ZoneFacts) -> str:
-    return "What is shown of it is a lower bound. " if facts.lower_bound else ""
+def _joined(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
 
 
 def area_words(area_m2: float) -> str:

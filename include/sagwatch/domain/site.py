@@ -5,6 +5,7 @@ The models refuse unknown keys, so a misspelt rule is an error and not a silent 
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, Self
@@ -56,6 +57,11 @@ class GridRules(_Strict):
 
     def grid(self) -> Grid:
         return Grid(**self.model_dump())
+
+    @property
+    def outline(self) -> Polygon:
+        """The quadrangle between its corner pixels, longitude and latitude; empty where they are nowhere on Earth."""
+        return _on_the_map(self.grid())
 
 
 class ReferencePlace(_Strict):
@@ -197,9 +203,9 @@ _TELL = "page: a message of its own; digest: a line of the monthly digest; off: 
 
 
 class HistoryRule(_Strict):
-    """R1-history, the published study's rule: the velocity of the whole record. It comes years late."""
+    """R1-history, the published study's rule: the velocity of the whole record. It comes and goes years late."""
 
-    tell: Literal["digest", "off"] = Field(default="digest", description=_TELL)
+    tell: Tell = Field(default="digest", description=_TELL)
 
 
 class TrendRule(_Strict):
@@ -264,6 +270,12 @@ class BlindRule(_Strict):
     )
     lost_share: float = Field(default=0.3, gt=0, le=1, description="Share of a zone's pixels without data.")
     least_hole_pixels: int = Field(default=4, ge=1, description="Smallest ringed hole, pixels.")
+    closure_share: float = Field(
+        default=0.2,
+        gt=0,
+        le=1,
+        description="Share of a zone's pixels whose newest interferograms contradict each other by whole cycles.",
+    )
 
 
 class HealthRule(_Strict):
@@ -315,6 +327,11 @@ class AlertRules(_Strict):
         WindowRules(days=365, least_epochs=16),
     )
     least_pixels: int = Field(default=9, ge=1, description="Smallest connected area, pixels.")
+    least_area_m2: float | None = Field(
+        default=None,
+        gt=0,
+        description="Smallest connected area in m²; where it is given, least_pixels is not used.",
+    )
     ring_m: float = Field(
         default=2900, gt=0, description="Width of the surroundings for local contrast, metres."
     )
@@ -348,6 +365,13 @@ class AlertRules(_Strict):
             if len(rivals) > 1:
                 raise ValueError(f"zones: {rivals[0]} and {rivals[1]} may be the same zone; write longer ids")
         return self
+
+    def on_pixels(self, pixel_m: float) -> AlertRules:
+        """The rules with their smallest area in pixels of that size."""
+        if self.least_area_m2 is None:
+            return self
+        pixels = max(1, math.ceil(self.least_area_m2 / pixel_m**2 - 1e-9))
+        return self.model_copy(update={"least_pixels": pixels})
 
     def of_zone(self, zone_id: str) -> AlertRules:
         """The rules with the zone's exceptions."""
@@ -494,7 +518,7 @@ class Site(_Strict):
             if names.count(name) > 1:
                 raise ValueError(f"two tracks are called {name}")
         for track in self.tracks:
-            if not self.polygon.intersects(_on_the_map(track.grid.grid())):
+            if not self.polygon.intersects(track.grid.outline):
                 raise ValueError(
                     f"track {track.name}: no pixel of its grid lies inside the boundary; check epsg, west and north "
                     "against it"

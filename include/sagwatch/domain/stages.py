@@ -59,11 +59,15 @@ class Movement:
     def words(self) -> str:
         if self.stage == "cannot tell":
             return "stage of movement: cannot tell yet"
+        return f"stage of movement: {self.stage} since {self.since.isoformat()} (confidence {self.confidence:.0%})"
+
+    @property
+    def rate_words(self) -> str:
+        """How fast the zone's median moves in this stage."""
+        if not self.pieces:
+            return ""
         last = self.pieces[-1]
-        return (
-            f"stage of movement: {self.stage} since {self.since.isoformat()} ({last.rate_mm_yr:+.0f} ± "
-            f"{2 * last.sd_mm_yr:.0f} mm/yr along the line of sight, confidence {self.confidence:.0%})"
-        )
+        return f"{last.rate_mm_yr:+.0f} ± {2 * last.sd_mm_yr:.0f} mm/yr against its surroundings"
 
 
 def movement(series: ZoneSeries) -> Movement:

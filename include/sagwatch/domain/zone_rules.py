@@ -42,7 +42,11 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class ZoneEvidence:
-    """Everything that the rules look at; ``step_share`` as `zone_shape.step_share` gives it."""
+    """Everything that the rules look at; ``step_share`` as `zone_shape.step_share` gives it.
+
+    ``misclosed_share`` is the share of its pixels, ringed holes included, whose newest interferograms contradict each
+    other by whole cycles.
+    """
 
     epoch: date
     velocity_alert: Alert | None
@@ -52,6 +56,7 @@ class ZoneEvidence:
     pixels: int
     no_data_fraction: float
     step_share: float
+    misclosed_share: float = 0.0
 
 
 def zone_findings(seen: ZoneEvidence, rules: AlertRules) -> list[Finding]:
@@ -191,8 +196,16 @@ def _blind(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:
         reasons.append(
             f"steps between neighbouring pixels use {seen.step_share:.0%} of what one interferogram can tell apart"
         )
+    if seen.misclosed_share >= rules.blind.closure_share:
+        reasons.append(
+            f"its newest interferograms contradict each other by whole cycles on {seen.misclosed_share:.0%} of it, so "
+            "unwrapping has failed there"
+        )
     level = 2 if lost else int(bool(reasons))
-    near = seen.step_share >= 0.8 * rules.blind.step_share
+    near = (
+        seen.step_share >= 0.8 * rules.blind.step_share
+        or seen.misclosed_share >= _HELD * rules.blind.closure_share
+    )
     held = max(level, int(near))
     if not open_ and not lost:
         level = held = 0
@@ -207,6 +220,7 @@ def _blind(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:
             "hole_pixels": seen.shape.hole_pixels,
             "no_data_fraction": round(seen.no_data_fraction, 4),
             "step_share": round(seen.step_share, 4),
+            "misclosed_share": round(seen.misclosed_share, 4),
         },
         limit_words="its centre cannot be seen" if lost else "near the limit of what can be seen",
     )

@@ -93,17 +93,28 @@ def zone_series(
     -------
     None where too few epochs have a value in both.
     """
-    inside = _thinned(pixels)
-    outside = _thinned(_surroundings(pixels, background, grid, ring_m))
-    flat = los_m.reshape(len(dates), -1)
-    zone_mm = _median_mm(flat, inside)
-    quiet_mm = _median_mm(flat, outside) if outside.size >= _LEAST_BACKGROUND else np.zeros(len(dates))
-    los_mm = zone_mm - quiet_mm
+    zone_mm = _median_mm(los_m.reshape(len(dates), -1), _thinned(pixels))
+    los_mm = zone_mm - surroundings_mm(pixels, dates, los_m, background, grid, ring_m)
     known = np.flatnonzero(np.isfinite(los_mm)).tolist()
     if len(known) < _LEAST_EPOCHS:
         return None
     values = los_mm[known]
     return ZoneSeries(tuple(dates[i] for i in known), values - values[0], correlation)
+
+
+def surroundings_mm(
+    pixels: NDArray[np.int64],
+    dates: Sequence[date],
+    los_m: NDArray[np.floating],
+    background: NDArray[np.bool_],
+    grid: Grid,
+    ring_m: float,
+) -> NDArray[np.float64]:
+    """Median of the quiet ground around, epoch by epoch, mm; 0 where there is too little of it. As in `zone_series`."""
+    outside = _thinned(_surroundings(pixels, background, grid, ring_m))
+    if outside.size < _LEAST_BACKGROUND:
+        return np.zeros(len(dates))
+    return _median_mm(los_m.reshape(len(dates), -1), outside)
 
 
 def _thinned(pixels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -193,7 +193,7 @@ def draw(outcomes: Sequence[Outcome], title: str, file: Path) -> Path:
     axes = figure.add_subplot()
     axes.plot(
         [one.unexplained_rate for one in known],
-        [one.median_delay_days for one in known],
+        [float(one.median_delay_days or 0) for one in known],
         "o-",
         color="#1f5a8a",
     )

@@ -46,6 +46,8 @@ class Solution:
         a value.
     incidence_deg
         Mean angle between the vertical and the line of sight.
+    misclosed
+        Shape (rows, columns): interferograms with the last acquisition contradict each other by whole cycles.
     """
 
     dates: tuple[date, ...]
@@ -53,6 +55,7 @@ class Solution:
     temporal_coherence: NDArray[np.float32]
     observed: NDArray[np.bool_] | None = None
     incidence_deg: float | None = None
+    misclosed: NDArray[np.bool_] | None = None
 
 
 def judge_settled(
@@ -139,6 +142,7 @@ def ground_view(
         incidence_deg=solution.incidence_deg,
         dates=solution.dates,
         los_m=solution.los_m,
+        misclosed=solution.misclosed,
     )
 
 

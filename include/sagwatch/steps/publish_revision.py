@@ -9,6 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.models import Revision as RevisionRow
@@ -17,6 +18,7 @@ from sagwatch.domain.influence import Influence, influence
 from sagwatch.domain.judge import Judged, WatchState, against_quiet_ground, look_again
 from sagwatch.domain.message import Origin, next_expected
 from sagwatch.domain.mine import Mine
+from sagwatch.domain.point_stages import STAGES, point_stages
 from sagwatch.domain.reasons import Reason
 from sagwatch.domain.settling import holds_judgement
 from sagwatch.domain.site import AlertRules, Site, Track, WindowRules
@@ -24,6 +26,7 @@ from sagwatch.domain.windows import WindowVelocity
 from sagwatch.engine.revision import Revision, read_revision, verify
 from sagwatch.engine.store import TrackStore
 from sagwatch.errors import FencedError
+from sagwatch.steps.closure import misclosed
 from sagwatch.steps.compose_digest import compose_digest
 from sagwatch.steps.compose_messages import compose_messages
 from sagwatch.steps.judge import Solution, ground_view, judge_settled
@@ -92,10 +95,12 @@ def publish_revision(
         solutions(site, track, track_store(track, data), revision),
         Mine.of(site, revision.grid),
     )
-    arrays = _published_arrays(site, revision, judged, state) if goes_live else None
+    arrays = _published_arrays(site, revision, judged, state) if goes_live or judged else None
     with ledger.begin() as session:
         digest = ledger.alerts.note_rules(session, site.name, site.alerts, as_of)
-        if arrays is not None:
+        if arrays is not None and not goes_live:
+            ledger.publication.refresh_points(session, track.id, row.id, head.fence, arrays)
+        elif arrays is not None:
             ledger.publication.put_live(
                 session, track.id, row.id, head.revision_id, head.fence, arrays, as_of
             )
@@ -131,7 +136,8 @@ def _influence(site: Site, revision: Revision, arrays: PublishedArrays) -> Influ
     has_data = arrays.reliable & revision.observed()[-1]
     quiet = has_data & (arrays.zone < 0)
     moved = against_quiet_ground(arrays.los_mm[-1], quiet)
-    return influence(revision.epochs[-1], moved, has_data, site.alerts.least_pixels)
+    least_pixels = site.alerts.on_pixels(revision.grid.pixel_m).least_pixels
+    return influence(revision.epochs[-1], moved, has_data, least_pixels)
 
 
 def _settled(
@@ -174,7 +180,7 @@ def solutions(site: Site, track: Track, store: TrackStore, revision: Revision) -
 
     def until(day: date) -> Solution:
         if day >= revision.epochs[-1]:
-            return _whole(revision, incidence_deg)
+            return _whole(revision, incidence_deg, misclosed(stack, revision.epochs[-1]))
         past = stack.until(day)
         solved = past.solve_whole(inversion, reference.row, reference.column)
         shape = (len(past.dates), *revision.grid.shape)
@@ -184,18 +190,22 @@ def solutions(site: Site, track: Track, store: TrackStore, revision: Revision) -
             temporal_coherence=_on_land(revision, solved.temporal_coherence.reshape(revision.grid.shape)),
             observed=(solved.pairs_per_epoch > 0).reshape(shape),
             incidence_deg=incidence_deg,
+            misclosed=misclosed(stack, past.dates[-1]),
         )
 
     return until
 
 
-def _whole(revision: Revision, incidence_deg: float | None) -> Solution:
+def _whole(
+    revision: Revision, incidence_deg: float | None, contradicted: NDArray[np.bool_] | None = None
+) -> Solution:
     return Solution(
         dates=tuple(revision.epochs),
         los_m=revision.los_m(),
         temporal_coherence=_on_land(revision, revision.layers.temporal_coherence),
         observed=revision.observed(),
         incidence_deg=incidence_deg,
+        misclosed=contradicted,
     )
 
 
@@ -224,6 +234,16 @@ def _published_arrays(
         view = ground_view(newest, solution, site.alerts, least, revision.grid.pixel_m)
         last = look_again(view, judged[-1].state if judged else state, site.alerts, revision.grid)
     windows: list[WindowVelocity] = [shown.whole, *shown.windows]
+    stages = point_stages(
+        revision.epochs,
+        solution.los_m,
+        shown.whole,
+        shown.observed & shown.reliable,
+        last.zone_index,
+        revision.grid,
+        site.alerts.ring_m,
+    )
+    worded = site.alerts.on_pixels(revision.grid.pixel_m)
     return PublishedArrays(
         grid=revision.grid,
         epochs=tuple(revision.epochs),
@@ -235,8 +255,12 @@ def _published_arrays(
         reliable=shown.reliable,
         why_not=last.reasons,
         why_not_texts={
-            int(reason): reason.words(site.alerts) for reason in Reason if reason is not Reason.IN_ALERT
+            int(reason): reason.words(worded) for reason in Reason if reason is not Reason.IN_ALERT
         },
         zone=last.zone_index,
         zone_ids=dict(enumerate(last.zone_ids)),
+        stage=stages.stage,
+        stage_texts=dict(enumerate(STAGES)),
+        stage_since=stages.since,
+        stage_confidence=stages.confidence,
     )

@@ -210,16 +210,9 @@ ORDER BY epoch
 """
 
 _ALERTS = """
-SELECT alert.id, track.name AS track, alert.zone_id, alert.rule, alert.state, alert.level,
-       coalesce(zone.name, news.evidence ->> 'zone') AS zone_name,
-       alert.raised_epoch, alert.last_epoch, alert.cleared_epoch, news.sentence
-FROM sagwatch.alert
-JOIN sagwatch.track ON track.id = alert.track_id
-LEFT JOIN sagwatch.zone ON zone.id = alert.zone_id
-LEFT JOIN LATERAL (
-    SELECT sentence, evidence FROM sagwatch.alert_event
-    WHERE alert_id = alert.id ORDER BY epoch DESC, decided_at DESC LIMIT 1
-) AS news ON true
-WHERE track.site = :site AND alert.raised_epoch IS NOT NULL
-ORDER BY alert.state NOT IN ('raised', 'clearing'), alert.level DESC, alert.raised_epoch DESC, alert.id
+SELECT alert_id AS id, track, zone_id, rule, state, level, zone AS zone_name, since AS raised_epoch, last_epoch,
+       cleared_epoch, sentence
+FROM analyst.alerts
+WHERE site = :site
+ORDER BY NOT open, level DESC, since DESC, alert_id
 """

@@ -320,6 +320,9 @@ class PointVelocity(Base):
     reliable: Mapped[bool]
     why_not: Mapped[str | None]
     zone_id: Mapped[str | None]
+    stage: Mapped[str | None]
+    stage_since: Mapped[date | None]
+    stage_confidence: Mapped[float | None] = mapped_column(REAL)
     __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
 
 

@@ -38,6 +38,17 @@ TOLERANCE = 0.005
 #: Columns of `point_velocity` by length of the window in days; 0 is the whole record.
 WINDOWS = {0: "velocity", 150: "velocity_150d", 365: "velocity_365d"}
 _BATCH_BYTES = 32 * 2**20
+_RASTERS = (
+    "temporal_coherence",
+    "observations",
+    "reliable",
+    "why_not",
+    "zone",
+    "stage",
+    "stage_since",
+    "stage_confidence",
+)
+_ORDINAL_OF_2000 = date(2000, 1, 1).toordinal()
 
 Raster = NDArray[Any]
 
@@ -68,6 +79,11 @@ class PublishedArrays:
     #: Indices of zones; an index that is not in ``zone_ids`` means none.
     zone: Raster
     zone_ids: Mapping[int, str]
+    #: Stage of movement: numbers in ``stage_texts``, day since when (`date.toordinal`, 0 unknown), confidence 0 to 1.
+    stage: Raster
+    stage_texts: Mapping[int, str]
+    stage_since: Raster
+    stage_confidence: Raster
     #: The first epoch whose values may differ from the head's, where the caller knows it; None compares all.
     changed_from: date | None = None
 
@@ -85,7 +101,7 @@ class PublishedArrays:
                 for days, raster in self.velocity_sd_mm_yr.items()
             },
         }
-        for name in ("temporal_coherence", "observations", "reliable", "why_not", "zone"):
+        for name in _RASTERS:
             shapes[name] = (getattr(self, name).shape, self.grid.shape)
         for name, (found, expected) in shapes.items():
             if tuple(found) != tuple(expected):
@@ -192,6 +208,22 @@ class Publication:
         _move_head(session, track, revision, as_of)
         return written
 
+    def refresh_points(
+        self, session: Session, track_id: str, revision_id: str, fence: int, points: PublishedArrays
+    ) -> None:
+        """Show zones, reasons and stages anew where an acquisition was judged later than its revision went live.
+
+        Raises
+        ------
+        FencedError
+            Another writer has published meanwhile; roll back and leave.
+        """
+        session.flush()
+        _claim(session, track_id, revision_id, fence)
+        connection: Connection[Any] = session.connection().connection.driver_connection  # type: ignore[assignment]
+        number = session.get_one(Revision, revision_id).number
+        _Writer(connection, track_id, revision_id, number, points).refresh()
+
 
 def _claim(session: Session, track_id: str, expected_head: str | None, fence: int) -> Track:
     """Lock the track's row; other tables may still refer to it meanwhile."""
@@ -263,6 +295,11 @@ class _Writer:
         velocities = self._write_velocities()
         return Written(new.size, known.size + new.size, series.written, series.closed, velocities.written)
 
+    def refresh(self) -> None:
+        """Current values of the points that are there; histories stay."""
+        known, _ = self._known_and_new()
+        self._replace_current(known, np.empty(0, dtype=np.int64))
+
     def _known_and_new(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Flat pixel indices of the points that exist, and of those that this revision adds."""
         row = self.connection.execute(
@@ -308,15 +345,17 @@ class _Writer:
             flat = np.concatenate([known, new])
             why, why_texts = _legend(self.points.why_not, flat, self.points.why_not_texts)
             zone, zone_ids = _legend(self.points.zone, flat, self.points.zone_ids)
+            stage, stage_texts = _legend(self.points.stage, flat, self.points.stage_texts)
             columns = [
                 *self._current_columns(flat),
                 Column("why_not", "int4", why),
                 Column("zone", "int4", zone),
+                Column("stage", "int4", stage),
                 Column("is_new", "bool", np.arange(flat.size) >= known.size),
             ]
             copy_in(self.connection, sql.Identifier("sagwatch_staging"), columns, flat.size)
             cursor.execute("ANALYZE sagwatch_staging")
-            values = [self.revision_id, why_texts, zone_ids]
+            values = [self.revision_id, why_texts, zone_ids, stage_texts]
             cursor.execute(_UPDATE_CURRENT, values)
             cursor.execute(_INSERT_CURRENT, values)
             cursor.execute("DROP TABLE sagwatch_staging")
@@ -334,6 +373,9 @@ class _Writer:
             yield Column(f"{name}_sd_mm_yr", "float4", of(points.velocity_sd_mm_yr.get(days, nothing)))
         yield Column("displacement_mm", "float4", of(points.los_mm[-1]))
         yield Column("temporal_coherence", "float4", of(points.temporal_coherence))
+        yield Column("stage_confidence", "float4", of(points.stage_confidence))
+        since = of(points.stage_since).astype(np.int64)
+        yield Column("stage_days", "int4", np.where(since > 0, since - _ORDINAL_OF_2000, _NO_DAY))
         yield Column("observations", "int4", of(points.observations))
         yield Column("reliable", "bool", of(points.reliable).astype(bool))
 
@@ -469,20 +511,24 @@ def _legend(
 
 
 _REALS = [f"{name}{what}" for name in WINDOWS.values() for what in ("_mm_yr", "_sd_mm_yr")]
-_REALS += ["displacement_mm", "temporal_coherence"]
+_REALS += ["displacement_mm", "temporal_coherence", "stage_confidence"]
+_NO_DAY = -(2**31)
 _STAGING = (
     "CREATE TEMPORARY TABLE sagwatch_staging (point_id bigint, "
     + ", ".join(f"{name} real" for name in _REALS)
-    + ", observations int, reliable boolean, why_not int, zone int, is_new boolean) ON COMMIT DROP"
+    + ", observations int, reliable boolean, why_not int, zone int, stage int, stage_days int, is_new boolean) "
+    "ON COMMIT DROP"
 )
-_NAMES = ["revision_id", *_REALS, "observations", "reliable", "why_not", "zone_id"]
+_NAMES = ["revision_id", *_REALS, "observations", "reliable", "stage_since", "why_not", "zone_id", "stage"]
 _VALUES = [
     "%s",
     *(f"nullif(staged.{name}, 'NaN')" for name in _REALS),
     "staged.observations",
     "staged.reliable",
+    f"date '2000-01-01' + nullif(staged.stage_days, {_NO_DAY})",
     "(%s::text[])[staged.why_not]",
     "(%s::text[])[staged.zone]",
+    "(%s::text[])[staged.stage]",
 ]
 _SETTINGS = ", ".join(f"{name} = {value}" for name, value in zip(_NAMES, _VALUES, strict=True))
 _UPDATE_CURRENT = (

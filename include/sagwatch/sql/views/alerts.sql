@@ -14,7 +14,18 @@ SELECT
     alert.raised_epoch AS since,
     alert.last_epoch,
     alert.cleared_epoch,
-    last_event.sentence,
+    CASE
+        WHEN alert.state NOT IN ('raised', 'clearing') OR snapshot.evidence ->> 'sentence' IS NULL THEN last_event.sentence
+        WHEN alert.rule = 'R1' THEN format('Level %s since %s. %s', alert.level, alert.raised_epoch, snapshot.evidence ->> 'sentence')
+        WHEN snapshot.evidence -> 'rules' ? alert.rule THEN
+            format(
+                'Level %s (%s) since %s. %s %s', alert.level, alert.rule, alert.raised_epoch,
+                snapshot.evidence #>> ARRAY['rules', alert.rule], snapshot.evidence ->> 'sentence'
+            )
+        ELSE last_event.sentence
+    END AS sentence,
+    snapshot.epoch AS sentence_epoch,
+    last_event.sentence AS last_event_sentence,
     last_event.evidence,
     last_event.evidence #>> '{place,asset}' AS nearest_asset,
     last_event.evidence #>> '{place,face}' AS nearest_face,
@@ -52,7 +63,9 @@ WHERE alert.raised_epoch IS NOT NULL;
 
 COMMENT ON VIEW analyst.alerts IS
     'Every alert that was ever raised, with its zone as last seen; velocities are line of sight, mm/yr. Open ones: WHERE open.';
-COMMENT ON COLUMN analyst.alerts.rule IS 'R1 velocity, R2 change of trend, R3 new zone, R4 acceleration, R5 displacement, R6 tilt at an asset, R7 blind spot, R8 health of the data.';
+COMMENT ON COLUMN analyst.alerts.sentence IS 'What is known now: while it is open, of the newest acquisition that showed the zone (sentence_epoch); after that, what was said when it ended.';
+COMMENT ON COLUMN analyst.alerts.last_event_sentence IS 'What people were told last.';
+COMMENT ON COLUMN analyst.alerts.rule IS 'R1 velocity, R1-history velocity of the whole record, R2 change of trend, R3 new zone, R4 acceleration, R5 displacement, R6 tilt at an asset, R7 blind spot, R8 health of the data.';
 COMMENT ON COLUMN analyst.alerts.tell IS 'page: people got a message of its own; digest: a line of the monthly digest.';
 COMMENT ON COLUMN analyst.alerts.since IS 'Acquisition that raised it.';
 COMMENT ON COLUMN analyst.alerts.level IS 'Of R1, the step of the site''s ladder of velocities: 1 from -40 mm/yr, 2 from -100, 3 from -300, 4 from -600 by default.';

@@ -18,6 +18,9 @@ SELECT
     held.reliable,
     held.why_not,
     held.zone_id,
+    held.stage,
+    held.stage_since,
+    held.stage_confidence,
     revision.epochs[1] AS first_epoch,
     revision.epochs[cardinality(revision.epochs)] AS last_epoch,
     revision.number AS revision_number,
@@ -40,3 +43,5 @@ COMMENT ON COLUMN analyst.current_velocities.class IS 'Of the whole record: high
 COMMENT ON COLUMN analyst.current_velocities.displacement_mm IS 'Line-of-sight displacement at the last epoch since the first one, mm.';
 COMMENT ON COLUMN analyst.current_velocities.reliable IS 'False: temporal coherence too low; shown, but raises no alert.';
 COMMENT ON COLUMN analyst.current_velocities.why_not IS 'Why this point is in no alert; NULL inside an alert.';
+COMMENT ON COLUMN analyst.current_velocities.stage IS 'stable, initiation, acceleration, linear, decay, residual or cannot tell: by the cuts of its zone''s history and its own rates; outside zones by the line of the whole record.';
+COMMENT ON COLUMN analyst.current_velocities.stage_confidence IS '0 to 1: that the point moves (or rests) as its stage says, and that its zone''s history has that cut.';

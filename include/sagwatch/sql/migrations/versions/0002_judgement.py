@@ -1,4 +1,4 @@
-"""Rules as versioned data, alerts about what is no zone, and the boundary of mining influence."""
+"""Rules as versioned data, alerts about what is no zone, the boundary of mining influence, stages of points."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -78,3 +78,9 @@ def upgrade() -> None:
         ["track_id", "subject", "rule", "episode"],
         schema="sagwatch",
     )
+    for column in (
+        sa.Column("stage", sa.Text(), nullable=True),
+        sa.Column("stage_since", sa.Date(), nullable=True),
+        sa.Column("stage_confidence", sa.REAL(), nullable=True),
+    ):
+        op.add_column("point_velocity", column, schema="sagwatch")
