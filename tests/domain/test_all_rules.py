@@ -130,6 +130,27 @@ def test_steps_near_the_limit_of_one_interferogram_are_told():
     assert told[0][1:] == ("raised", 1)
 
 
+def test_interferograms_that_contradict_each_other_over_a_zone_are_told():
+    los_m = invent_ground(3, 40, SMALL, [Basin(-300, 8, sigma_m=500)], 4.0, 2.0)
+    days = days_of(40)
+    wrong = np.zeros(SMALL, bool)
+    wrong[14:34, 14:34] = True
+
+    def solution(epoch):
+        n = days.index(epoch) + 1
+        bad = wrong if n > 30 else np.zeros(SMALL, bool)
+        return Solution(tuple(days[:n]), los_m[:n], np.ones(SMALL, np.float32), misclosed=bad)
+
+    judged = judge_settled(TRACK, GRID, RULES, 0.7, days[12:], WatchState(), solution)
+
+    events = [e for one in judged for e in one.events if e.rule == "R7"]
+    assert [e.type for e in events] == ["raised"]
+    assert events[0].epoch == days[31], "two updates in a row, the first one being number 30"
+    assert events[0].evidence["misclosed_share"] >= 0.2
+    assert "unwrapping has failed there" in events[0].sentence
+    assert events[0].evidence["lower_bound"] is True
+
+
 @pytest.mark.parametrize("kind", ["jump", "drift"])
 def test_a_reference_that_moves_holds_the_ground_alerts_and_is_told_once(kind):
     los_m = invent_ground(3, 50, SMALL, [Basin(-200, 27)], 3.0, 2.0)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import count, pairwise
 
 import numpy as np
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import func, select
@@ -256,6 +256,7 @@ def test_judgement_survives_whatever_comes(ledger: Ledger) -> None:
             stateful_step_count=18,
             deadline=None,
             derandomize=True,
+            phases=(Phase.generate,),  # a life is long: making a failing one shorter takes many minutes
             suppress_health_check=list(HealthCheck),
         ),
     )
