@@ -243,7 +243,31 @@ def write_history(folder: Path, database_url: str) -> None:
     told: dict[tuple[str, str], int] = {}
     for _, rule, tell, *_ in events:
         told[rule, tell] = told.get((rule, tell), 0) + 1
-    print(f"{len(messages)} mails; " + ", ".join(f"{rule} {tell} {n}" for (rule, tell), n in sorted(told.items())))
+    print(
+        f"{len(messages)} mails; "
+        + ", ".join(f"{rule} {tell} {n}" for (rule, tell), n in sorted(told.items()))
+    )
+
+
+def draw(folder: Path, database_url: str) -> None:
+    """The zone map, the worst alert, and the one outside the licence area."""
+    from benchmarks.ten_years_pictures import draw_alert, draw_zone_map
+
+    with psycopg.connect(database_url) as connection:
+        print(draw_zone_map(connection, folder, SITE, LICENCE, folder / "zones.png"))
+        worst = connection.execute(
+            "SELECT zone_id, zone FROM analyst.alert_history WHERE rule = 'R1' ORDER BY to_level DESC, epoch LIMIT 1"
+        ).fetchone()
+        outside = connection.execute(
+            "SELECT zone_id, zone FROM analyst.alert_history WHERE rule = 'R3' AND tell = 'page' LIMIT 1"
+        ).fetchone()
+        for name, about, found in (
+            ("alert-worst", "the fastest zone", worst),
+            ("alert-outside", "digging outside the licence area", outside),
+        ):
+            if found is not None:
+                title = f"{found[1]}: {about}"
+                print(draw_alert(connection, folder, SITE, found[0], title, folder / f"{name}.png"))
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -259,6 +283,7 @@ def main(words: Sequence[str] | None = None) -> int:
             connection.execute(f"CREATE DATABASE {SITE}")
         url = cluster.url(SITE)
         live(wish.folder, url, wish.acquisitions)
+        draw(wish.folder, url)
     return 0
 
 

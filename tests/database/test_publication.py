@@ -534,3 +534,45 @@ def test_an_abandoned_revision_never_goes_live_and_is_not_the_newest(site_ledger
         site_ledger.publication.put_live(
             session, TRACK, "revision-2", head.revision_id, head.fence, arrays, at(2)
         )
+
+
+def test_stages_are_shown_with_their_day_and_an_unknown_day_is_null(site_ledger):
+    los_mm = make_series(6)
+    stage, since = np.zeros(los_mm.shape[1:], np.uint8), np.full(los_mm.shape[1:], FIRST_EPOCH.toordinal())
+    confidence = np.full(los_mm.shape[1:], 0.75, np.float32)
+    stage[2, 7], since[2, 7], confidence[2, 7] = 1, 0, np.nan
+
+    publish(
+        site_ledger,
+        1,
+        make_arrays(
+            los_mm,
+            stage=stage,
+            stage_texts={0: "linear", 1: "cannot tell"},
+            stage_since=since,
+            stage_confidence=confidence,
+        ),
+    )
+
+    found = rows(
+        site_ledger, "SELECT DISTINCT stage, stage_since, stage_confidence FROM analyst.current_velocities"
+    )
+    assert sorted(found, key=str) == [("cannot tell", None, None), ("linear", FIRST_EPOCH, 0.75)]
+
+
+def test_what_is_judged_after_a_revision_went_live_is_shown_without_a_new_revision(site_ledger):
+    los_mm = make_series(6)
+    publish(site_ledger, 1, make_arrays(los_mm))
+    head = site_ledger.publication.head(TRACK)
+    later = make_arrays(los_mm, why_not=np.ones(los_mm.shape[1:], np.uint8), why_not_texts={1: "too small"})
+
+    with site_ledger.begin() as session:
+        site_ledger.publication.refresh_points(session, TRACK, "revision-1", head.fence, later)
+
+    assert rows(site_ledger, "SELECT DISTINCT why_not FROM analyst.current_velocities") == [("too small",)]
+    assert site_ledger.publication.head(TRACK) == head
+    np.testing.assert_array_equal(shown_series(site_ledger, 6), los_mm)
+
+    publish(site_ledger, 2, make_arrays(make_series(7)))
+    with pytest.raises(FencedError), site_ledger.begin() as session:
+        site_ledger.publication.refresh_points(session, TRACK, "revision-1", head.fence, later)

@@ -735,7 +735,14 @@ class _Courtroom:
                     "rules_sha256": self.rules_sha256,
                 },
                 sentence=rule_sentence(
-                    change.type, finding.rule, level, finding.limit_words, finding.words, name, facts
+                    change.type,
+                    finding.rule,
+                    level,
+                    finding.limit_words,
+                    finding.words,
+                    name,
+                    facts,
+                    advisory=finding.tell != "page",
                 ),
                 rule=finding.rule,
                 tell=finding.tell,

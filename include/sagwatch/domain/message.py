@@ -180,7 +180,7 @@ def _movement(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         rate = found.get("stage_rate_words")
         lines.append(("Stage", f"{stage}; {rate}" if rate else stage))
     if found.get("place_words"):
-        lines.append(("In the mine", found["place_words"]))
+        lines.append(("In the mine", found["place_words"].removeprefix("In the mine: ")))
     if found.get("tilt_max_mm_m") is not None and found.get("volume_m3") is not None:
         lines.append(
             (

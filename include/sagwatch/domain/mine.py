@@ -38,21 +38,17 @@ class Place:
     def words(self) -> str:
         """Sentences about the place, or nothing."""
         parts = []
-        if self.asset is not None and self.asset_m is not None:
-            parts.append(f"nearest asset {self.asset}, {_distance(self.asset_m)}")
         if self.face is not None and self.face_m is not None:
-            works = "being worked" if self.face_works else "not being worked at the time"
-            parts.append(f"nearest face {self.face} ({works}), {_distance(self.face_m)}")
+            works = "being worked" if self.face_works else "not being worked then"
+            where = "over" if self.face_m < 1 else f"{self.face_m:.0f} m from"
+            parts.append(f"{where} {self.face} ({works})")
         if self.axis_to_advance_deg is not None:
-            parts.append(f"the zone's axis is {self.axis_to_advance_deg:.0f}° off the face's advance")
+            parts.append(f"its axis {self.axis_to_advance_deg:.0f}° off the face's advance")
+        if self.asset is not None and self.asset_m is not None:
+            parts.append(f"{self.asset} {'in it' if self.asset_m < 1 else f'{self.asset_m:.0f} m away'}")
         if self.inside_licence is False:
             parts.append("outside the licence area")
-        text = "; ".join(parts)
-        return f"{text[:1].upper()}{text[1:]}." if text else ""
-
-
-def _distance(metres: float) -> str:
-    return "at its place" if metres < 1 else f"{metres:.0f} m away"
+        return f"In the mine: {'; '.join(parts)}." if parts else ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,9 +70,16 @@ def zone_sentence(facts: ZoneFacts) -> str:
 
 
 def rule_sentence(
-    type_: EventType, rule: str, level: int, limit_words: str, words: str, name: str, facts: ZoneFacts | None
+    type_: EventType,
+    rule: str,
+    level: int,
+    limit_words: str,
+    words: str,
+    name: str,
+    facts: ZoneFacts | None,
+    advisory: bool = False,
 ) -> str:
-    """One paragraph about an event of a rule other than the velocity's.
+    """One paragraph about an event of a rule other than the velocity's; an advisory is short.
 
     ``facts`` of None is something without a zone, or a zone without any velocity now.
     """
@@ -85,16 +92,20 @@ def rule_sentence(
         "cleared": f"Over; it was level {level} ({title}).",
         "merged": f"{_capital(name)} has grown together with another zone ({title}).",
     }[type_]
-    about = f"{_capital(name)}: {words}"
     if facts is None:
-        return _joined(opening, about)
-    return _joined(opening, about, moves(facts), *_context(facts))
+        return _joined(opening, f"{_capital(name)}: {words}")
+    if advisory:
+        return _joined(opening, f"{_capital(name)} ({_where(facts)}): {words}", facts.place)
+    return _joined(opening, f"{_capital(name)}: {words}", moves(facts), *_context(facts))
+
+
+def _where(facts: ZoneFacts) -> str:
+    return f"{area_words(facts.area_m2)} at {place_words(facts.latitude, facts.longitude)}"
 
 
 def moves(facts: ZoneFacts) -> str:
     """Where it is and how fast; the core first, because the levels follow it."""
     low, high = facts.interval_mm_yr
-    where = f"{area_words(facts.area_m2)} at {place_words(facts.latitude, facts.longitude)}"
     spread = f"{facts.median_mm_yr:+.0f} mm/yr (95 % interval {low:+.0f} to {high:+.0f})"
     if facts.core_mm_yr is None:
         core = f"shows no sure motion against its surroundings over {facts.window_words}"
@@ -107,7 +118,7 @@ def moves(facts: ZoneFacts) -> str:
             f"surroundings over {facts.window_words}"
         )
     return (
-        f"{_capital(facts.zone_name)} ({where}) {core} ({facts.n_epochs} acquisitions). The median of its pixels is "
+        f"{_capital(facts.zone_name)} ({_where(facts)}) {core} ({facts.n_epochs} acquisitions). The median of its pixels is "
         f"{spread}."
     )
 

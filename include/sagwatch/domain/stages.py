@@ -59,7 +59,8 @@ class Movement:
     def words(self) -> str:
         if self.stage == "cannot tell":
             return "stage of movement: cannot tell yet"
-        return f"stage of movement: {self.stage} since {self.since.isoformat()} (confidence {self.confidence:.0%})"
+        sure = "over 99 %" if self.confidence > 0.99 else f"{self.confidence:.0%}"
+        return f"stage of movement: {self.stage} since {self.since.isoformat()} (confidence {sure})"
 
     @property
     def rate_words(self) -> str:

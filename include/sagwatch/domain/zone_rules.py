@@ -112,14 +112,14 @@ def _new_zone(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:
         return None
     outside = seen.place.inside_licence is False
     level = (2 if outside else 1) if alert.is_open else 0
-    where = "outside the licence area" if outside else "inside the licence area"
+    where = "it lies outside the licence area" if outside else "it lies inside the licence area"
     if seen.place.inside_licence is None:
         where = "the site has no licence area to compare it with"
     return Finding(
         "R3",
         Reading(level, level),
         rules.new_zone.outside if outside else rules.new_zone.inside,
-        f"It was not known before, {where}.",
+        f"It was not known before; {where}.",
         {"inside_licence": seen.place.inside_licence},
         updates_to_raise=1,
         updates_to_clear=1,
