@@ -251,3 +251,19 @@ def test_going_on_from_what_was_remembered_decides_the_same_for_every_rule():
     second = live_through(los_m, range(33, 50), replace(first[-1].state))
 
     assert [one.events for one in (*first, *second)] == [one.events for one in judged]
+
+
+def test_ground_that_sinks_over_a_wider_place_than_its_surroundings_is_told_too():
+    """All that is near a point of a wide trough moves with it: a contrast alone would see next to nothing."""
+    shape = (100, 100)
+    los_m = invent_ground(3, 36, shape, [Basin(-250, 4, sigma_m=1800, column=0.75)], 4.0, 2.0)
+
+    judged = live_through(los_m, range(12, 36))
+
+    told = history(judged)
+    assert told[0][1] == "raised"
+    assert max(level for _, _, level in told) >= 2
+    first = next(e for one in judged for e in one.events if e.rule == "R1")
+    assert first.evidence["windows"][0]["core_is_wide"]
+    assert "together with wide surroundings" in first.sentence
+    assert history(judged, "R8") == [], "a wide trough is not taken for a reference that drifts"

@@ -73,7 +73,9 @@ def moving_window(values: np.ndarray, days: int = 150, usable: np.ndarray | None
     known = np.isfinite(field) if usable is None else usable
     sd = np.full(field.shape, 5, np.float32)
     velocity = WindowVelocity(days, field, sd, sd, np.full(field.shape, 13, np.uint16), 0.0)
-    return MovingWindow(velocity, field, 3.0, known, known & (field < -20))
+    return MovingWindow(
+        velocity, field, 3.0, known, known & (field < -20), np.zeros(field.shape, bool), field
+    )
 
 
 def test_a_zone_is_read_from_the_pixels_that_reach_a_level_together():

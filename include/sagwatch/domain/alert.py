@@ -21,6 +21,7 @@ EventType = Literal["raised", "worse", "better", "cleared", "merged"]
 #: Velocity threshold on windows; rule numbers as in the documentation.
 VELOCITY_RULE = "R1"
 HISTORY_RULE = "R1-history"
+DATA_RULE = "R8"
 #: What each rule is about, for people.
 RULE_TITLES = {
     "R1": "velocity along the line of sight",
@@ -96,9 +97,19 @@ class AlertEvent:
         return None if "/" in self.subject else self.subject
 
     @property
+    def told(self) -> Literal["page", "digest"]:
+        """What gets milder or ends never speaks louder than a digest, but for the end of what people watch or wait for:
+        ground that no longer moves fast, and alerts that were held."""
+        if self.type == "better":
+            return "digest"
+        if self.type in ("cleared", "merged") and self.rule not in (VELOCITY_RULE, DATA_RULE):
+            return "digest"
+        return "page" if self.tell == "page" else "digest"
+
+    @property
     def is_news(self) -> bool:
-        """Worth a message of its own; an alert that only got milder, or an advisory, is told in summaries."""
-        return self.type != "better" and self.tell == "page"
+        """Worth a message of its own; the others are told in summaries and digests."""
+        return self.told == "page"
 
 
 @dataclass(frozen=True, slots=True)

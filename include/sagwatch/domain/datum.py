@@ -17,13 +17,17 @@ from numpy.typing import NDArray
 from sagwatch.domain.zone_series import DAYS_PER_YEAR
 
 _MOST_PIXELS = 4000
-#: Looks at so many of the newest acquisitions,
-_EPOCHS = 13
-#: of which the last so many would be after a step.
-_AFTER_STEP = 2
+#: Looks at so many of the newest acquisitions for a drift (about a year), if there are at least so many of them,
+_EPOCHS, _LEAST_OF_A_DRIFT = 31, 20
+#: and at so many for a step, of which the last ones would be after it.
+_EPOCHS_OF_A_STEP, _AFTER_STEP = 13, 2
 _SURE = 0.9995
 _LEAST_STEP_MM = 10.0
-_LEAST_DRIFT_MM_YR = 10.0
+#: A seasonal wave of 5 mm can look like 10 mm/yr within a year.
+_LEAST_DRIFT_MM_YR = 15.0
+#: The reference moves everything: this share of the quiet pixels must show at least that share of the motion.
+_NEARLY_ALL = 0.8
+_LIKE_THE_OTHERS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +47,42 @@ class DatumMotion:
         )
 
 
+def is_shared(
+    dates: Sequence[date], los_m: NDArray[np.floating], quiet: NDArray[np.bool_], motion: DatumMotion
+) -> bool:
+    """Whether nearly all of the quiet ground moved like that; a wide trough would leave the rest where it was.
+
+    Arrays as in `common_mode_mm`; ``dates`` belong to the acquisitions of ``los_m``.
+    """
+    values = _newest(los_m, quiet)
+    days = np.array([day.toordinal() for day in dates[-values.shape[0] :]], dtype=np.float64)
+    values = values[:, np.isfinite(values).all(axis=0)]
+    if not values.size:
+        return True
+    if motion.kind == "step":
+        before = values[-_EPOCHS_OF_A_STEP:-_AFTER_STEP]
+        moved = values[-_AFTER_STEP:].mean(axis=0) - before.mean(axis=0)
+    else:
+        years = (days - days.mean()) / DAYS_PER_YEAR
+        moved = years @ values / np.sum(years**2)
+    return float(np.mean(moved / motion.amount > _LIKE_THE_OTHERS)) >= _NEARLY_ALL
+
+
 def common_mode_mm(los_m: NDArray[np.floating], quiet: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Median displacement of the quiet ground at each of the newest acquisitions, mm; NaN without data."""
-    chosen = np.flatnonzero(quiet.ravel())
-    if chosen.size == 0:
-        return np.full(min(_EPOCHS, los_m.shape[0]), np.nan)
-    chosen = chosen[:: max(1, -(-chosen.size // _MOST_PIXELS))]
-    values = los_m[-_EPOCHS:].reshape(min(_EPOCHS, los_m.shape[0]), -1)[:, chosen].astype(np.float64) * 1000
+    values = _newest(los_m, quiet)
     known = np.isfinite(values).any(axis=1)
     result = np.full(values.shape[0], np.nan)
     result[known] = np.nanmedian(values[known], axis=1)
     return result
+
+
+def _newest(los_m: NDArray[np.floating], quiet: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Displacement in mm of (some of) the quiet pixels at the newest acquisitions, shape (n_epochs, n_pixels)."""
+    chosen = np.flatnonzero(quiet.ravel())
+    chosen = chosen[:: max(1, -(-chosen.size // _MOST_PIXELS))]
+    newest = los_m[-_EPOCHS:]
+    return newest.reshape(newest.shape[0], -1)[:, chosen].astype(np.float64) * 1000
 
 
 def datum_motion(dates: Sequence[date], common_mm: NDArray[np.float64]) -> DatumMotion | None:
@@ -63,10 +92,9 @@ def datum_motion(dates: Sequence[date], common_mm: NDArray[np.float64]) -> Datum
     """
     known = np.isfinite(common_mm)
     values = common_mm[known]
-    if values.size < _EPOCHS - 3:
-        return None
     days = np.array([day.toordinal() for day in dates], dtype=np.float64)[known]
-    return _step(values) or _drift(days, values)
+    step = _step(values[-_EPOCHS_OF_A_STEP:]) if values.size >= _EPOCHS_OF_A_STEP - 3 else None
+    return step or (_drift(days, values) if values.size >= _LEAST_OF_A_DRIFT else None)
 
 
 def _step(values: NDArray[np.float64]) -> DatumMotion | None:

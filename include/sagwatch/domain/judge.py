@@ -30,7 +30,7 @@ from sagwatch.domain.alert import (
     merge_alert,
 )
 from sagwatch.domain.contrast import local_contrast
-from sagwatch.domain.datum import DatumMotion, common_mode_mm, datum_motion
+from sagwatch.domain.datum import DatumMotion, common_mode_mm, datum_motion, is_shared
 from sagwatch.domain.footprint import Footprint, centroid_lon_lat
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.history import history_finding
@@ -267,7 +267,8 @@ def _datum_motion(
     for window in windows:
         quiet &= ~window.significant
     common = common_mode_mm(view.los_m, quiet)
-    return datum_motion(view.dates[-common.size :], common)
+    motion = datum_motion(view.dates[-common.size :], common)
+    return motion if motion is not None and is_shared(view.dates, view.los_m, quiet, motion) else None
 
 
 def _follow(
@@ -298,9 +299,9 @@ def _follow(
 
 
 def _fastest(area: NDArray[np.int64], windows: Sequence[MovingWindow]) -> int:
-    """The pixel with the strongest contrast in any window; of equal ones the first."""
+    """The pixel that moves fastest in any window; of equal ones the first."""
     strongest = np.nanmin(
-        [np.where(w.significant, w.contrast_mm_yr, np.inf).ravel()[area] for w in windows], axis=0
+        [np.where(w.significant, w.moved_mm_yr, np.inf).ravel()[area] for w in windows], axis=0
     )
     return int(area[np.argmin(strongest)])
 
@@ -464,7 +465,7 @@ class _Courtroom:
         for asset, shape in self.mine.assets:
             pixels = self.mine.pixels_of(shape, self.grid)
             pixels = pixels[self.has_data.ravel()[pixels]]
-            finding = asset_finding(asset.name, pixels, field, self.rules)
+            finding = asset_finding(pixels, field, self.rules)
             if finding is not None:
                 longitude, latitude = centroid_lon_lat(pixels, self.grid)
                 where = {
@@ -766,6 +767,7 @@ class _Courtroom:
             interval_mm_yr=window.interval_mm_yr,
             core_mm_yr=window.judged_mm_yr if np.isfinite(window.judged_mm_yr) else None,
             core_half_interval_mm_yr=window.judged_half_interval_mm_yr,
+            wide=window.wide,
             threshold_mm_yr=threshold,
             evidence_class=window.evidence_class(threshold),
             n_epochs=window.n_epochs,
@@ -839,6 +841,7 @@ def _window_facts(window: ZoneWindow) -> dict[str, Any]:
         "interval_mm_yr": [_rounded(low), _rounded(high)],
         "core_mm_yr": _rounded(window.judged_mm_yr),
         "core_half_interval_mm_yr": _rounded(window.judged_half_interval_mm_yr),
+        "core_is_wide": window.wide,
         "sd_mm_yr": _rounded(window.sd_mm_yr),
         "n_epochs": window.n_epochs,
         "noise_correlation": round(window.correlation, 4),

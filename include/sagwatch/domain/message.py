@@ -293,16 +293,12 @@ def _values(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = []
     for window in found.get("windows", ()):
         low, high = window["interval_mm_yr"]
-        core = (
-            f"core {window['core_mm_yr']:+.0f} ± {window['core_half_interval_mm_yr']:.0f} mm/yr (local contrast)"
-            if window["core_mm_yr"] is not None
-            else "no sure motion"
-        )
         lines.append(
             (
                 f"Last {window['days']} days",
-                f"{core}; median {window['median_mm_yr']:+.0f} mm/yr (95 % interval {low:+.0f} to {high:+.0f}), "
-                f"fastest twentieth {window['p95_mm_yr']:+.0f}; {window['n_epochs']} acquisitions, deviation "
+                f"{_core(window)}; median {window['median_mm_yr']:+.0f} mm/yr (95 % interval {low:+.0f} to "
+                f"{high:+.0f}), fastest twentieth {window['p95_mm_yr']:+.0f}; {window['n_epochs']} acquisitions, "
+                "deviation "
                 f"{window['sd_mm_yr']:.1f} at a noise correlation of {window['noise_correlation']:.2f}",
             )
         )
@@ -310,6 +306,18 @@ def _values(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append(("How sure", found["evidence_class"]))
         lines.append(("Without usable data", f"{found['no_data_fraction']:.0%} of the zone"))
     return lines
+
+
+def _core(window: Mapping[str, Any]) -> str:
+    """What the levels are judged on."""
+    if window["core_mm_yr"] is None:
+        return "no sure motion"
+    if window["core_is_wide"]:
+        return (
+            f"core beyond {window['core_mm_yr']:+.0f} mm/yr, nearly certain (it moves with wide surroundings)"
+        )
+    half = window["core_half_interval_mm_yr"]
+    return f"core {window['core_mm_yr']:+.0f} ± {half:.0f} mm/yr against its surroundings"
 
 
 def _since(event: AlertEvent, as_of: datetime) -> list[tuple[str, str]]:

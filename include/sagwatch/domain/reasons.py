@@ -39,7 +39,8 @@ class Reason(IntEnum):
             Reason.TOO_FEW_EPOCHS: f"too few acquisitions in the windows of {windows}",
             Reason.HISTORY_ONLY: f"beyond {first} over the whole record only, not in the windows of {windows}: "
             "motion of the past (advisory)",
-            Reason.AS_SURROUNDINGS: f"moves with its surroundings: local contrast within {first}",
+            Reason.AS_SURROUNDINGS: f"moves with its surroundings: local contrast within {first}, and "
+            "its own velocity is not nearly certain yet",
             Reason.NOT_SIGNIFICANT: "not sure to move: zero lies within the 99 % limit",
             Reason.TOO_SMALL: f"fewer than {rules.least_pixels} connected pixels",
             Reason.TOO_FEW_UPDATES: f"in a zone that fewer than {rules.updates_to_raise} updates in a row showed",
@@ -65,7 +66,7 @@ def point_reasons(
     with np.errstate(invalid="ignore"):
         beyond = [w.velocity.velocity_mm_yr < threshold for w in windows]
         history = whole.velocity_mm_yr < threshold
-        moved = [b & w.usable & (w.contrast_mm_yr < threshold) for b, w in zip(beyond, windows, strict=True)]
+        moved = [b & w.usable & (w.moved_mm_yr < threshold) for b, w in zip(beyond, windows, strict=True)]
     some_window = np.any([w.velocity.valid for w in windows], axis=0)
     in_window = np.any(beyond, axis=0)
     usable = np.any([b & w.usable for b, w in zip(beyond, windows, strict=True)], axis=0)

@@ -33,9 +33,9 @@ _ONE_SIDED_95 = 0.95
 class ZoneWindow:
     """What one window shows about a zone; LOS in mm/yr, negative away from the satellite.
 
-    ``judged_mm_yr`` is the local contrast that the fastest connected pixels (the rule's least number: the zone's core)
-    reach together, with its deviation; NaN if the window proves no motion. ``median`` and ``p95`` are of the velocities
-    themselves, p95 at the fast end.
+    ``judged_mm_yr`` is what the fastest connected pixels (the rule's least number: the zone's core) reach together:
+    their local contrast, with its deviation, or the slow end of their velocity where it is ``wide``; NaN if the window
+    proves no motion. ``median`` and ``p95`` are of the velocities themselves, p95 at the fast end.
     """
 
     days: int
@@ -48,6 +48,8 @@ class ZoneWindow:
     correlation: float
     level_now: int
     level_held: int
+    #: The core moves with wide surroundings: ``judged`` is the slow end of its velocity's near certainty, no contrast.
+    wide: bool = False
 
     @property
     def interval_mm_yr(self) -> tuple[float, float]:
@@ -58,7 +60,7 @@ class ZoneWindow:
     @property
     def judged_half_interval_mm_yr(self) -> float | None:
         """Half of the two-sided 95 % interval of the core's contrast."""
-        if not np.isfinite(self.judged_mm_yr):
+        if self.wide or not np.isfinite(self.judged_mm_yr):
             return None
         return float(student_quantile(_TWO_SIDED_95, self.n_epochs)) * self.judged_sd_mm_yr
 
@@ -66,6 +68,8 @@ class ZoneWindow:
         """Whether the core is surely beyond the threshold or surely moving (one-sided 95 %), or nothing is proved."""
         if not np.isfinite(self.judged_mm_yr):
             return "cannot tell"
+        if self.wide:
+            return "beyond threshold" if self.judged_mm_yr < threshold_mm_yr else "moving"
         upper = (
             self.judged_mm_yr + float(student_quantile(_ONE_SIDED_95, self.n_epochs)) * self.judged_sd_mm_yr
         )
@@ -107,7 +111,7 @@ def _read_window(pixels: NDArray[np.int64], window: MovingWindow, rules: AlertRu
     columns = window.usable.shape[1]
     usable = pixels[known]
     sure = pixels[window.significant.ravel()[pixels]]
-    contrast = window.contrast_mm_yr.ravel()
+    contrast = window.moved_mm_yr.ravel()
     values = velocity.velocity_mm_yr.ravel()[usable]
     sd = float(np.median(velocity.sd_mm_yr.ravel()[usable]))
     proved = connected_level(sure, contrast[sure], columns, rules.least_pixels)
@@ -128,6 +132,7 @@ def _read_window(pixels: NDArray[np.int64], window: MovingWindow, rules: AlertRu
         correlation=velocity.correlation,
         level_now=reading.level_now,
         level_held=reading.level_held,
+        wide=bool(core.size and np.mean(window.wide.ravel()[core]) > 0.5),
     )
 
 

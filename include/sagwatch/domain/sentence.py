@@ -35,6 +35,8 @@ class ZoneFacts:
     interval_mm_yr: tuple[float, float]
     core_mm_yr: float | None
     core_half_interval_mm_yr: float | None
+    #: The core moves together with wide surroundings, and ``core_mm_yr`` is what it surely exceeds.
+    wide: bool
     threshold_mm_yr: float
     evidence_class: EvidenceClass
     n_epochs: int
@@ -106,21 +108,24 @@ def _where(facts: ZoneFacts) -> str:
 def moves(facts: ZoneFacts) -> str:
     """Where it is and how fast; the core first, because the levels follow it."""
     low, high = facts.interval_mm_yr
-    spread = f"{facts.median_mm_yr:+.0f} mm/yr (95 % interval {low:+.0f} to {high:+.0f})"
-    if facts.core_mm_yr is None:
-        core = f"shows no sure motion against its surroundings over {facts.window_words}"
-    else:
-        half = (
-            f" ± {facts.core_half_interval_mm_yr:.0f}" if facts.core_half_interval_mm_yr is not None else ""
-        )
-        core = (
-            f"moves away from the satellite; its core at {-facts.core_mm_yr:.0f}{half} mm/yr against its "
-            f"surroundings over {facts.window_words}"
-        )
     return (
-        f"{_capital(facts.zone_name)} ({_where(facts)}) {core} ({facts.n_epochs} acquisitions). The median of its pixels is "
-        f"{spread}."
+        f"{_capital(facts.zone_name)} ({_where(facts)}) {_core(facts)} over {facts.window_words} ({facts.n_epochs} "
+        f"acquisitions). The median of its pixels is {facts.median_mm_yr:+.0f} mm/yr (95 % interval {low:+.0f} to "
+        f"{high:+.0f})."
     )
+
+
+def _core(facts: ZoneFacts) -> str:
+    if facts.core_mm_yr is None:
+        return "shows no sure motion against its surroundings"
+    speed = f"{-facts.core_mm_yr:.0f}"
+    if facts.wide:
+        return (
+            "moves away from the satellite together with wide surroundings; its core at more than "
+            f"{speed} mm/yr, which is nearly certain,"
+        )
+    half = f" ± {facts.core_half_interval_mm_yr:.0f}" if facts.core_half_interval_mm_yr is not None else ""
+    return f"moves away from the satellite; its core at {speed}{half} mm/yr against its surroundings"
 
 
 def _how_sure(facts: ZoneFacts) -> str:

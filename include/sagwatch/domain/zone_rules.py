@@ -279,9 +279,7 @@ def _spread(values: NDArray[np.float64]) -> float:
     return _MAD_TO_SIGMA * float(np.median(known)) if known.size else float("nan")
 
 
-def asset_finding(
-    name: str, pixels: NDArray[np.int64], field_: TiltField, rules: AlertRules
-) -> Finding | None:
+def asset_finding(pixels: NDArray[np.int64], field_: TiltField, rules: AlertRules) -> Finding | None:
     """R6 at one asset: levels by the lower bound of its steepest tilt and sharpest curvature; None without data."""
     preset = rules.tilt.preset
     if preset is None or rules.tilt.tell == "off" or not pixels.size:
@@ -304,7 +302,7 @@ def asset_finding(
         "R6",
         Reading(now, max(now, held)),
         rules.tilt.tell,
-        f"At {name} the line-of-sight displacement tilts by {steepest:.1f} mm/m (surely more than "
+        f"The line-of-sight displacement there tilts by {steepest:.1f} mm/m (surely more than "
         f"{max(0.0, tilt_low):.1f}) and bends by {sharpest:.2f} · 10⁻³/m. Limits: preset {preset} ({limits.source}).",
         {
             "tilt_mm_m": round(steepest, 3),

@@ -29,6 +29,9 @@ _SURE = 0.99
 #: A contrast must exceed that of the site's quiet ground by so many standard deviations, or one of the thousands of
 #: places of a site will do so by chance: it matters while a window holds few acquisitions.
 _SURE_CONTRAST = 4.25
+#: Near certainty of a velocity that is not held against its surroundings: one tail of one in 100,000, because the long
+#: waves of the atmosphere and the reference point's noise are in it.
+_NEARLY_CERTAIN = 1 - 1e-5
 #: A shorter window overrules a longer one from so many standard deviations of its contrast.
 _SURE_SLOWER = 2.0
 
@@ -65,9 +68,14 @@ class MovingWindow:
     contrast_sd_mm_yr: float
     #: Has a velocity here and now, and no shorter window shows that it has ended.
     usable: NDArray[np.bool_]
-    #: Usable, and away from the satellite against its surroundings beyond doubt: by its own scatter (99 %, one-sided,
-    #: corrected deviation) and by that of the site's quiet ground.
+    #: Usable, and away from the satellite beyond doubt: against its surroundings, by its own scatter (99 %, one-sided,
+    #: corrected deviation) and by that of the site's quiet ground; or for itself, with near certainty (``wide``).
     significant: NDArray[np.bool_]
+    #: Where the velocity itself, at its slow end of near certainty, is faster than the contrast: ground that sinks over
+    #: a width that its surroundings share, which a contrast alone would never see.
+    wide: NDArray[np.bool_]
+    #: What the levels are judged on: the contrast, or that slow end where it is ``wide``.
+    moved_mm_yr: NDArray[np.float32]
 
 
 def moving_windows(
@@ -96,15 +104,41 @@ def moving_windows(
     by_length = sorted(zip(windows, contrasts, strict=True), key=lambda pair: pair[0].days)
     result: list[MovingWindow] = []
     for window, contrast in by_length:
-        usable = has_data & window.valid
+        known = has_data & window.valid
+        usable, lasting = known, known
         for shorter in result:
             usable = usable & ~_slowed_down(contrast, shorter, threshold_mm_yr)
+            lasting = lasting & ~_stopped(window, shorter, threshold_mm_yr)
         noise = contrast_noise(contrast, background & usable)
         upper = contrast + student_quantile(_SURE, window.n_epochs) * window.contrast_sd_mm_yr
+        slow_end = (
+            window.velocity_mm_yr + student_quantile(_NEARLY_CERTAIN, window.n_epochs) * window.sd_mm_yr
+        )
         with np.errstate(invalid="ignore"):
-            significant = usable & (upper < 0) & (contrast < -_SURE_CONTRAST * noise)
-        result.append(MovingWindow(window, contrast, noise, usable, significant))
+            by_contrast = usable & (upper < 0) & (contrast < -_SURE_CONTRAST * noise)
+            wide = lasting & (slow_end < threshold_mm_yr / 2) & ~(by_contrast & (contrast <= slow_end))
+        result.append(
+            MovingWindow(
+                window,
+                contrast,
+                noise,
+                usable | wide,
+                by_contrast | wide,
+                wide,
+                np.where(wide, slow_end, contrast).astype(np.float32),
+            )
+        )
     return tuple(result)
+
+
+def _stopped(window: WindowVelocity, shorter: MovingWindow, threshold_mm_yr: float) -> NDArray[np.bool_]:
+    """The same of a velocity that is not held against its surroundings."""
+    recent = shorter.velocity
+    with np.errstate(invalid="ignore"):
+        gain = recent.velocity_mm_yr - window.velocity_mm_yr
+        return (
+            recent.valid & (recent.velocity_mm_yr > threshold_mm_yr) & (gain > _SURE_SLOWER * recent.sd_mm_yr)
+        )
 
 
 def _slowed_down(
@@ -128,8 +162,8 @@ def moving_areas(
     together = np.zeros(windows[0].usable.shape, dtype=bool)
     for window in windows:
         with np.errstate(invalid="ignore"):
-            core = window.significant & (window.contrast_mm_yr < threshold_mm_yr)
-            grown = window.significant & (window.contrast_mm_yr < threshold_mm_yr / 2)
+            core = window.significant & (window.moved_mm_yr < threshold_mm_yr)
+            grown = window.significant & (window.moved_mm_yr < threshold_mm_yr / 2)
         together |= _parts_that_touch(grown, _large_parts(core, least_pixels))
     from scipy.ndimage import label  # scipy takes long to load, and most tasks judge nothing
 

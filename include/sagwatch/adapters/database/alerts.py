@@ -177,7 +177,7 @@ class Alerts:
                 models.Track.site == site,
                 models.AlertEvent.decided_at >= begin,
                 models.AlertEvent.decided_at < end,
-                models.AlertEvent.evidence["tell"].astext == "digest",
+                models.AlertEvent.evidence["told"].astext == "digest",
             )
             .order_by(models.AlertEvent.epoch, models.AlertEvent.id)
         )
@@ -349,7 +349,7 @@ def _event_values(track_id: str, event: AlertEvent, revision_id: str, as_of: dat
         "from_level": event.from_level,
         "to_level": event.to_level,
         "revision_id": revision_id,
-        "evidence": event.evidence,
+        "evidence": {**event.evidence, "told": event.told},
         "sentence": event.sentence,
         "decided_at": as_of,
     }

@@ -78,7 +78,7 @@ SELECT
     coalesce(zone.name, event.evidence ->> 'zone') AS zone,
     alert.zone_id,
     alert.rule,
-    coalesce(event.evidence ->> 'tell', 'page') AS tell,
+    coalesce(event.evidence ->> 'told', event.evidence ->> 'tell', 'page') AS tell,
     event.alert_id,
     event.id AS event_id,
     event.epoch,
