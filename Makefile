@@ -7,6 +7,7 @@
 #   make psql [SITE=shaqu] [ROLE=analyst|owner] [SQL="SELECT ..."]
 #   make bench-run JSON=FILE [SIZES=40,20]
 #   make bench-alerts JSON=FILE [SEED=n] [SMALL=1]
+#   make ten-years FOLDER=new/folder
 #   make kill-test [ROUNDS=n] [SEED=n]
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -18,7 +19,7 @@ LAUNCHER = @$(PYTHON) -B -m launcher
 SITE ?= shaqu
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop clean test status psql lock lint bench-run bench-alerts kill-test
+.PHONY: help run stop clean test status psql lock lint bench-run bench-alerts ten-years kill-test
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -46,6 +47,10 @@ bench-run:
 bench-alerts:
 	$(if $(JSON),,$(error say where the figures go: make bench-alerts JSON=FILE))
 	$(LAUNCHER) bench-alerts '$(JSON)' $(if $(SEED),--seed '$(SEED)') $(if $(SMALL),--small)
+
+ten-years:
+	$(if $(FOLDER),,$(error say where the history goes: make ten-years FOLDER=new/folder))
+	$(LAUNCHER) ten-years '$(FOLDER)'
 
 kill-test:
 	$(LAUNCHER) kill-test $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SEED),--seed '$(SEED)')

@@ -227,6 +227,14 @@ def bench_alerts(arguments: argparse.Namespace) -> int:
     return _python("-m", "benchmarks.alerts", *words)
 
 
+def ten_years(arguments: argparse.Namespace) -> int:
+    """Let a simulated mine live for ten years, and write what people would have been told."""
+    install.check_machine(ROOT)
+    install.ensure_system_packages(database=True)
+    install.ensure_environment(ROOT)
+    return _python("-m", "benchmarks.ten_years", "--folder", str(Path(arguments.folder).resolve()))
+
+
 def kill_test(arguments: argparse.Namespace) -> int:
     """Kill everything at random moments, many times, and compare the end with an undisturbed run."""
     install.check_machine(ROOT)
@@ -276,6 +284,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("file")
     one.add_argument("--seed", type=int, default=1)
     one.add_argument("--small", action="store_true")
+    command("ten-years", ten_years).add_argument("folder")
     one = command("kill-test", kill_test)
     one.add_argument("--rounds", type=int, default=3)
     one.add_argument("--seed", type=int, default=1)

@@ -92,6 +92,14 @@ def publish_revision(site_name: str, track_name: str) -> Published:
     return published
 
 
+def check_health() -> None:
+    """Rule R8 about the pipeline; a state of affairs is told once."""
+    from sagwatch.steps.check_health import check_health as step
+
+    news = step(wiring.ledger(), wiring.clock().now())
+    log.info("%d new findings about the pipeline", news)
+
+
 def deliver_messages() -> None:
     """Send what the outbox holds; red, once, where a message can never arrive."""
     from sagwatch.steps.deliver_messages import deliver_messages as step

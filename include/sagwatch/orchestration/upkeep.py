@@ -31,7 +31,8 @@ def deliver_messages(doc_md: str) -> DAG:
 
         @task(task_id="deliver_messages")
         def deliver() -> None:
-            """Send what the outbox holds, in order."""
+            """Look whether anything of the pipeline needs a person (R8), then send what the outbox holds, in order."""
+            tasks.check_health()
             tasks.deliver_messages()
 
         deliver()

@@ -59,6 +59,11 @@ class Outcome:
         return self.reraised / self.zone_years if self.zone_years else 0.0
 
     @property
+    def found(self) -> int:
+        """Faces with an alert near them."""
+        return sum(days is not None for days in self.delays_days.values())
+
+    @property
     def median_delay_days(self) -> float | None:
         known = [days for days in self.delays_days.values() if days is not None]
         return float(median(known)) if known else None
@@ -162,14 +167,14 @@ def _zone_years(judged: Sequence[Judged]) -> float:
 def report(outcomes: Sequence[Outcome]) -> list[str]:
     """Lines for people: one for each factor, then what the rules as they are did."""
     lines = [
-        f"{'levels':>8}  {'pages':>6}  {'unexplained zones':>18}  {'per 100 km² and year':>21}  {'chatter':>8}  "
-        f"{'median delay':>12}"
+        f"{'levels':>8}  {'pages':>6}  {'faces found':>12}  {'median delay':>12}  {'unexplained zones':>18}  "
+        f"{'per 100 km² and year':>21}  {'chatter':>8}"
     ]
     for one in outcomes:
         delay = "-" if one.median_delay_days is None else f"{one.median_delay_days:.0f} days"
         lines.append(
-            f"{one.factor:>7g}x  {one.pages:>6}  {one.unexplained:>18}  {one.unexplained_rate:>21.2f}  "
-            f"{one.chatter:>8.2f}  {delay:>12}"
+            f"{one.factor:>7g}x  {one.pages:>6}  {f'{one.found} of {len(one.delays_days)}':>12}  {delay:>12}  "
+            f"{one.unexplained:>18}  {one.unexplained_rate:>21.2f}  {one.chatter:>8.2f}"
         )
     own = next((one for one in outcomes if one.factor == 1.0), outcomes[-1])
     for face, days in own.delays_days.items():
