@@ -1,9 +1,16 @@
-"""Pictures of the ten-year mine: the map of its zones, and what people saw of single alerts."""
+"""Pictures of zones and alerts: of the ten-year mine (see `ten_years`), and of any site as it is now:
+
+`. var/SITE/environment; PYTHONPATH=include:. .venv/bin/python -m benchmarks.ten_years_pictures SITE FILE`
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import sys
 import textwrap
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,6 +22,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from shapely.geometry import shape
 
+_NOW = """
+SELECT longitude, latitude, velocity_150d_mm_yr FROM analyst.current_velocities
+WHERE site = %s AND velocity_150d_mm_yr IS NOT NULL
+"""
+_ZONES_NOW = """
+SELECT zones.zone, st_asgeojson(zones.geom), alerts.level FROM analyst.zones
+LEFT JOIN analyst.alerts ON alerts.zone_id = zones.zone_id AND alerts.rule = 'R1' AND alerts.open
+WHERE zones.site = %s AND zones.live AND zones.geom IS NOT NULL ORDER BY zones.area_m2 DESC
+"""
 LEVEL_COLOURS = {1: "#e0a100", 2: "#e0601f", 3: "#c01030", 4: "#6a0080"}
 _POINTS = """
 SELECT longitude, latitude, displacement_mm FROM analyst.current_velocities WHERE displacement_mm IS NOT NULL
@@ -160,3 +176,51 @@ def _speeds(axes: Axes, history: list[tuple[date, dict[str, Any], str]]) -> None
     axes.legend(fontsize=7, loc="upper right")
     axes.tick_params(labelsize=7)
     axes.set_title("how fast, acquisition by acquisition; lines: messages", fontsize=9)
+
+
+def draw_now(connection: psycopg.Connection[Any], site: str, file: Path) -> Path:
+    """The newest velocities of a site over 150 days, and its living zones."""
+    points = np.array(connection.execute(_NOW, [site]).fetchall(), dtype=float)
+    fastest = float(np.percentile(np.abs(points[:, 2]), 99))
+    figure = _figure(8.4, 5)
+    axes = figure.add_subplot()
+    shown = axes.scatter(
+        points[:, 0],
+        points[:, 1],
+        c=points[:, 2],
+        s=4,
+        marker="s",
+        cmap="RdYlBu",
+        vmin=-fastest,
+        vmax=fastest,
+    )
+    figure.colorbar(shown, ax=axes, label="line-of-sight velocity, last 150 days, mm/yr (minus: away)")
+    for name, geojson, level in connection.execute(_ZONES_NOW, [site]):
+        _outline(axes, geojson, color="black", lw=1.4)
+        place = shape(json.loads(geojson)).representative_point()
+        axes.annotate(
+            f"{name}\nlevel {level}" if level else name,
+            (place.x, place.y),
+            ha="center",
+            fontsize=7,
+            bbox={"fc": "white", "alpha": 0.8, "pad": 1},
+        )
+    axes.set_aspect(1 / np.cos(np.radians(points[:, 1].mean())))
+    axes.set_xlabel("longitude")
+    axes.set_ylabel("latitude")
+    figure.savefig(file, dpi=110)
+    return file
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ten_years_pictures", description=__doc__)
+    parser.add_argument("site")
+    parser.add_argument("file", type=Path)
+    wish = parser.parse_args(words)
+    with psycopg.connect(os.environ["SAGWATCH_DATABASE_URL"]) as connection:
+        print(draw_now(connection, wish.site, wish.file))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

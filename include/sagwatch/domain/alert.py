@@ -98,11 +98,11 @@ class AlertEvent:
 
     @property
     def told(self) -> Literal["page", "digest"]:
-        """What gets milder or ends never speaks louder than a digest, but for the end of what people watch or wait for:
-        ground that no longer moves fast, and alerts that were held."""
-        if self.type == "better":
+        """What gets milder, merges or ends never speaks louder than a digest, but for the end of what people watch or
+        wait for: ground that no longer moves fast, and alerts that were held."""
+        if self.type in ("better", "merged"):
             return "digest"
-        if self.type in ("cleared", "merged") and self.rule not in (VELOCITY_RULE, DATA_RULE):
+        if self.type == "cleared" and self.rule not in (VELOCITY_RULE, DATA_RULE):
             return "digest"
         return "page" if self.tell == "page" else "digest"
 

@@ -27,7 +27,16 @@ _SUBJECT_LENGTH = 180
 _LINES_OF_A_SUMMARY = 100
 #: What a reader of Slack has read just above; a mail's table is complete.
 _TOLD_IN_THE_OPENING = frozenset(
-    {"Where", "How sure", "Without usable data", "Stage", "In the mine", "Fast since", "Reference point"}
+    {
+        "Where",
+        "How sure",
+        "Shape",
+        "Without usable data",
+        "Stage",
+        "In the mine",
+        "Fast since",
+        "Reference point",
+    }
 )
 _RULE_NEWS = {
     "R1-history": "fast over the whole record",
@@ -331,7 +340,8 @@ def _data(origin: Origin) -> list[tuple[str, str]]:
     return [
         (
             "Data",
-            f"track {origin.track_id} ({origin.direction}), revision {origin.revision_number} ({origin.revision_id}), "
+            f"track {origin.track_id} ({origin.direction}), revision {origin.revision_number} "
+            f"({origin.revision_id[:12]}), "
             f"{origin.interferograms} interferograms (list {origin.input_sha256[:12]}), latest acquisition "
             f"{origin.latest_epoch.isoformat()}",
         ),

@@ -177,6 +177,8 @@ def report(outcomes: Sequence[Outcome]) -> list[str]:
             f"{one.unexplained:>18}  {one.unexplained_rate:>21.2f}  {one.chatter:>8.2f}"
         )
     own = next((one for one in outcomes if one.factor == 1.0), outcomes[-1])
+    if not own.delays_days:
+        lines.append("the site's mine plan has no faces, so every zone counts as unexplained")
     for face, days in own.delays_days.items():
         found = f"first alert after {days} days" if days is not None else "no alert near it"
         lines.append(f"{face}: {found}")
