@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.fft import irfft2, rfft2
 
 from sagwatch.domain.grid import Grid
-from sagwatch.domain.judge import GroundView, Judged, WatchState, judge
+from sagwatch.domain.judge import judge
+from sagwatch.domain.judgement import GroundView, Judged, WatchState
 from sagwatch.domain.site import AlertRules
 from sagwatch.steps.judge import Solution, ground_view
 

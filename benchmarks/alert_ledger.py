@@ -13,7 +13,7 @@ import psycopg
 from numpy.typing import NDArray
 
 from benchmarks.alert_ground import PIXEL_M, days_of
-from sagwatch.domain.judge import WatchState
+from sagwatch.domain.judgement import WatchState
 from sagwatch.domain.message import Origin
 from sagwatch.domain.rules import rules_sha256
 from sagwatch.domain.site import Site

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
-from sagwatch.domain.judge import Judged, WatchState
+from sagwatch.domain.judgement import Judged, WatchState
 from sagwatch.domain.site import AlertRules
 from sagwatch.steps.judge import Solution, judge_settled
 

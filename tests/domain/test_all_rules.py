@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from shapely.geometry import box, mapping
 
-from sagwatch.domain.judge import Judged, WatchState
+from sagwatch.domain.judgement import Judged, WatchState
 from sagwatch.domain.mine import Mine
 from sagwatch.domain.site import AlertRules, Asset
 from sagwatch.steps.judge import Solution, judge_settled

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.ndimage import label
 
-from sagwatch.domain.judge import Judged, WatchState
+from sagwatch.domain.judgement import Judged, WatchState
 from sagwatch.domain.reasons import Reason
 from sagwatch.domain.site import AlertRules, WindowRules
 from sagwatch.engine.velocity import elapsed_years, fit_line

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from sagwatch.adapters.database.models import Message
 from sagwatch.domain.alert import AlertEvent
-from sagwatch.domain.judge import Judged
+from sagwatch.domain.judgement import Judged
 from sagwatch.domain.message import Origin, event_letter, next_expected, plain, subject_line
 from sagwatch.domain.rules import rules_sha256
 from sagwatch.steps.compose_messages import SLACK_RECIPIENT, compose_messages, draft_messages, recipients

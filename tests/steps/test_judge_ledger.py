@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sagwatch.adapters.database import models
 from sagwatch.adapters.database.ledger import Ledger
-from sagwatch.domain.judge import Judged
+from sagwatch.domain.judgement import Judged
 from sagwatch.domain.rules import rules_sha256
 from sagwatch.errors import BadRevisionError
 from tests.database.published import epochs as _epochs

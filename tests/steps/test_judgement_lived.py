@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 
 from sagwatch.adapters.database import models
 from sagwatch.adapters.database.ledger import Ledger
-from sagwatch.domain.judge import Judged, WatchState
+from sagwatch.domain.judgement import Judged, WatchState
 from sagwatch.domain.message import Origin
 from sagwatch.domain.rules import rules_sha256
 from sagwatch.domain.site import AlertRules

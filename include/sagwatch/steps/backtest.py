@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from sagwatch.domain.alert import VELOCITY_RULE, AlertEvent
 from sagwatch.domain.grid import Grid
-from sagwatch.domain.judge import GroundView, Judged, WatchState, judge
+from sagwatch.domain.judge import judge
+from sagwatch.domain.judgement import GroundView, Judged, WatchState
 from sagwatch.domain.mine import Mine
 from sagwatch.domain.site import AlertRules, Face
 from sagwatch.steps.judge import Solution, ground_view

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from sagwatch.adapters.database.outbox import Channel, DraftMessage, Outbox
 from sagwatch.domain.alert import AlertEvent
 from sagwatch.domain.ids import opaque_id
-from sagwatch.domain.judge import Judged
+from sagwatch.domain.judgement import Judged
 from sagwatch.domain.message import Letter, Origin, event_letter, message_id, summary_letter
 from sagwatch.domain.reasons import Reason
 from sagwatch.domain.site import Site

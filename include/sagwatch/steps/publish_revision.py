@@ -15,7 +15,8 @@ from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.models import Revision as RevisionRow
 from sagwatch.adapters.database.publication import PublishedArrays
 from sagwatch.domain.influence import Influence, influence
-from sagwatch.domain.judge import Judged, WatchState, against_quiet_ground, look_again
+from sagwatch.domain.judge import look_again
+from sagwatch.domain.judgement import Judged, WatchState
 from sagwatch.domain.message import Origin, next_expected
 from sagwatch.domain.mine import Mine
 from sagwatch.domain.point_stages import STAGES, point_stages
@@ -23,6 +24,7 @@ from sagwatch.domain.reasons import Reason
 from sagwatch.domain.settling import holds_judgement
 from sagwatch.domain.site import AlertRules, Site, Track, WindowRules
 from sagwatch.domain.windows import WindowVelocity
+from sagwatch.domain.witness import against_quiet_ground
 from sagwatch.engine.revision import Revision, read_revision, verify
 from sagwatch.engine.store import TrackStore
 from sagwatch.errors import FencedError

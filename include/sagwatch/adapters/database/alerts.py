@@ -17,7 +17,7 @@ from sagwatch.domain.alert import Alert, AlertEvent, Phase
 from sagwatch.domain.footprint import Footprint, outline
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.influence import Influence
-from sagwatch.domain.judge import Judged, WatchState, ZoneSnapshot
+from sagwatch.domain.judgement import Judged, WatchState, ZoneSnapshot
 from sagwatch.domain.rules import rules_sha256
 from sagwatch.domain.site import AlertRules
 from sagwatch.domain.zones import Zone
