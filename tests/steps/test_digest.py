@@ -58,7 +58,7 @@ def test_last_months_advisories_and_open_alerts_are_told_once(watched):
     ]
     assert "Open: " in mail.body_text
     assert "7 points are beyond 40 mm/yr over the whole record" in mail.body_text
-    assert "Nothing in here was worth waking anybody for" in mail.body_text
+    assert "had a message of its own" in mail.body_text
 
 
 def test_a_month_without_anything_has_no_digest(ledger):
@@ -66,3 +66,29 @@ def test_a_month_without_anything_has_no_digest(ledger):
     ledger.sites.sync([site], DECIDED)
 
     assert write(ledger, site, datetime(2021, 2, 2, tzinfo=UTC)) == 0
+
+
+def test_months_without_a_publication_are_caught_up_in_the_next_digest(watched):
+    ledger, site, _ = watched
+    assert write(ledger, site, datetime(2021, 2, 2, tzinfo=UTC)) == 1
+
+    late = live_through(invent_ground(5, 44, SHAPE, [Basin(-300, 10, 24)], 3.0, 2.0), range(7, 44))
+    with ledger.begin() as session:
+        for one in late[27:]:
+            ledger.alerts.save_judgement(
+                session,
+                TRACK,
+                one,
+                grid_of(SHAPE),
+                "revision-1",
+                rules_sha256(RULES),
+                datetime(2021, 2, 5, tzinfo=UTC),
+            )
+    advisories = [e for one in late[27:] for e in one.events if e.told == "digest"]
+    assert advisories
+
+    assert write(ledger, site, datetime(2021, 6, 9, tzinfo=UTC)) == 1
+    with ledger.begin() as session:
+        newest = session.scalars(select(models.Message).order_by(models.Message.id.desc())).first()
+    assert "digest of 2021-02 to 2021-05" in newest.subject
+    assert all(event.sentence in newest.body_text for event in advisories)

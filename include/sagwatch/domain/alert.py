@@ -31,7 +31,7 @@ RULE_TITLES = {
     "R4": "acceleration (advisory)",
     "R5": "displacement along the line of sight",
     "R6": "tilt and curvature at an asset",
-    "R7": "blind spot: a lower bound, or nothing, is seen",
+    "R7": "blind spot",
     "R8": "health of the data",
 }
 

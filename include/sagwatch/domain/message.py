@@ -215,7 +215,7 @@ def digest_letter(
     """
     opening = (
         f"{site_title}, digest of {month}: {_count(len(lines), 'advisory', 'advisories')}, "
-        f"{_count(len(open_alerts), 'open alert')}. Nothing in here was worth waking anybody for."
+        f"{_count(len(open_alerts), 'open alert')}. What was worth waking somebody for had a message of its own."
     )
     facts = [*lines[:_LINES_OF_A_SUMMARY]]
     if len(lines) > _LINES_OF_A_SUMMARY:

@@ -141,7 +141,7 @@ def _how_sure(facts: ZoneFacts) -> str:
     meaning = {
         "beyond threshold": f"its core is faster than {limit} with 95 % certainty",
         "moving": f"it moves with 95 % certainty, perhaps slower than {limit}",
-        "cannot tell": "the data cannot tell whether it still moves",
+        "cannot tell": "what is left of its motion, if any, cannot be told from noise",
     }[facts.evidence_class]
     return f"How sure: {meaning}."
 

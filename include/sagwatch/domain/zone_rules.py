@@ -119,7 +119,7 @@ def _new_zone(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:
         "R3",
         Reading(level, level),
         rules.new_zone.outside if outside else rules.new_zone.inside,
-        f"It was not known before; {where}.",
+        f"It was not known before; {where}." if level else "The alert that it began with is over.",
         {"inside_licence": seen.place.inside_licence},
         updates_to_raise=1,
         updates_to_clear=1,
@@ -201,6 +201,9 @@ def _blind(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:
             f"its newest interferograms contradict each other by whole cycles on {seen.misclosed_share:.0%} of it, so "
             "unwrapping has failed there"
         )
+    limit = "near the limit of what can be seen"
+    if lost or seen.misclosed_share >= rules.blind.closure_share:
+        limit = "a part of it cannot be seen" if lost else "unwrapping fails in it"
     level = 2 if lost else int(bool(reasons))
     near = (
         seen.step_share >= 0.8 * rules.blind.step_share
@@ -222,7 +225,7 @@ def _blind(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:
             "step_share": round(seen.step_share, 4),
             "misclosed_share": round(seen.misclosed_share, 4),
         },
-        limit_words="its centre cannot be seen" if lost else "near the limit of what can be seen",
+        limit_words=limit,
     )
 
 

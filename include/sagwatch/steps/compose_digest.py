@@ -17,27 +17,40 @@ from sagwatch.steps.compose_messages import Recipient, bodies, recipients
 def compose_digest(
     alerts: Alerts, outbox: Outbox, session: Session, site: Site, history_only_points: int, as_of: datetime
 ) -> int:
-    """Put last month's digest into the outbox, once a month and only where there is something to tell.
+    """Put a digest of all since the last one, to the end of last month, into the outbox, where there is something to
+    tell; at most one a month. Nothing is left out where months pass without a publication.
 
     Returns how many messages are new.
     """
     end = datetime(as_of.year, as_of.month, 1, tzinfo=UTC)
     last = end - timedelta(days=1)
-    begin = datetime(last.year, last.month, 1, tzinfo=UTC)
-    advisories = alerts.advisories(session, site.name, begin, end)
+    before = outbox.last_digest_at(session, site.name)
+    begin = (
+        datetime(last.year, last.month, 1, tzinfo=UTC)
+        if before is None
+        else datetime(before.year, before.month, 1, tzinfo=UTC)
+    )
+    if before is not None and begin >= end:
+        return 0
+    span = (
+        f"{begin:%Y-%m}"
+        if (begin.year, begin.month) == (last.year, last.month)
+        else f"{begin:%Y-%m} to {last:%Y-%m}"
+    )
+    advisories = alerts.advisories(session, site.name, None if before is None else begin, end)
     open_alerts = alerts.open_since_before(session, site.name, end)
     points = history_only_points if site.alerts.history.tell == "digest" else 0
     if not advisories and not open_alerts:
         return 0
     letter = digest_letter(
         site.title,
-        f"{begin:%Y-%m}",
+        span,
         [(event.epoch.isoformat(), event.sentence) for event in advisories],
         open_alerts,
         points,
         site.alerts.levels_mm_yr[0],
     )
-    drafts = [_draft(site, f"{begin:%Y-%m}", recipient, letter) for recipient in recipients(site)]
+    drafts = [_draft(site, f"{last:%Y-%m}", recipient, letter) for recipient in recipients(site)]
     return outbox.put(session, drafts, as_of)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from geoalchemy2.shape import from_shape
@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 
 from sagwatch.adapters.database import models
-from sagwatch.domain.alert import Alert, AlertEvent, Phase
+from sagwatch.domain.alert import RULE_TITLES, Alert, AlertEvent, Phase
 from sagwatch.domain.footprint import Footprint, outline
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.influence import Influence
@@ -167,15 +167,15 @@ class Alerts:
         )
 
     def advisories(
-        self, session: Session, site: str, begin: datetime, end: datetime
+        self, session: Session, site: str, begin: datetime | None, end: datetime
     ) -> list[models.AlertEvent]:
-        """Events of a span of time that were no messages of their own, in order."""
+        """Events of a span of time (None: from the beginning) that were no messages of their own, in order."""
         rows = session.scalars(
             select(models.AlertEvent)
             .join(models.Track, models.Track.id == models.AlertEvent.track_id)
             .where(
                 models.Track.site == site,
-                models.AlertEvent.decided_at >= begin,
+                models.AlertEvent.decided_at >= (begin or datetime.min.replace(tzinfo=UTC)),
                 models.AlertEvent.decided_at < end,
                 models.AlertEvent.evidence["told"].astext == "digest",
             )
@@ -184,19 +184,20 @@ class Alerts:
         return list(rows)
 
     def open_since_before(self, session: Session, site: str, day: datetime) -> list[tuple[str, str]]:
-        """(name, newest sentence) of the alerts that page and are open since before a day, worst first."""
+        """(name, level and day) of the alerts that page and are open since before a day, worst first."""
         newest = (
             select(models.AlertEvent)
             .ext(distinct_on(models.AlertEvent.alert_id))
-            .order_by(
-                models.AlertEvent.alert_id,
-                models.AlertEvent.epoch.desc(),
-                models.AlertEvent.decided_at.desc(),
-            )
+            .order_by(models.AlertEvent.alert_id, models.AlertEvent.epoch.desc())
             .subquery()
         )
         rows = session.execute(
-            select(newest.c.evidence["zone"].astext, newest.c.sentence)
+            select(
+                newest.c.evidence["zone"].astext,
+                models.Alert.rule,
+                models.Alert.level,
+                models.Alert.raised_epoch,
+            )
             .join(models.Alert, models.Alert.id == newest.c.alert_id)
             .join(models.Track, models.Track.id == models.Alert.track_id)
             .where(
@@ -207,7 +208,10 @@ class Alerts:
             )
             .order_by(models.Alert.level.desc(), models.Alert.id)
         )
-        return [(name, sentence) for name, sentence in rows]
+        return [
+            (name, f"{rule} ({RULE_TITLES[rule]}), level {level} since {since}")
+            for name, rule, level, since in rows
+        ]
 
     def open_alerts(self, session: Session, track_id: str) -> list[Alert]:
         """Raised and not over, the oldest first."""

@@ -86,6 +86,12 @@ class Outbox:
             added += done.scalar() is not None
         return added
 
+    def last_digest_at(self, session: Session, site: str) -> datetime | None:
+        """When the site's newest digest was written."""
+        return session.scalar(
+            select(func.max(Message.created_at)).where(Message.site == site, Message.kind == "digest")
+        )
+
     def first_message_ids(
         self, session: Session, alert_ids: Collection[str]
     ) -> Mapping[tuple[str, str, str], str]:
