@@ -554,6 +554,11 @@ def test_stages_are_shown_with_their_day_and_an_unknown_day_is_null(site_ledger)
         ),
     )
 
+    widths = rows(
+        site_ledger,
+        "SELECT DISTINCT velocity_150d_white_sd_mm_yr, velocity_150d_epochs, evidence FROM analyst.current_velocities",
+    )
+    assert widths == [(pytest.approx(1.2), 13, "cannot tell")]
     found = rows(
         site_ledger, "SELECT DISTINCT stage, stage_since, stage_confidence FROM analyst.current_velocities"
     )

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from sagwatch.domain.windows import (
+    EVIDENCE,
     WindowVelocity,
     correct_for_correlation,
+    evidence_classes,
     pooled_correlation,
     student_quantile,
 )
@@ -77,3 +79,18 @@ def test_a_window_refuses_arrays_of_different_shapes():
 
     with pytest.raises(ValueError, match="window of 150 days"):
         WindowVelocity(150, good, good, good[:1], good.astype(np.uint16), 0.0)
+
+
+def test_what_a_window_proves_about_a_point_is_one_of_three_and_the_strongest_window_counts():
+    velocity = np.array([[-80.0, -50.0, -20.0, 60.0, np.nan]], np.float32)
+    sd = np.full(velocity.shape, 20, np.float32)
+    n = np.full(velocity.shape, 13, np.uint16)
+    short = WindowVelocity(150, velocity, sd, sd, n, 0.0)
+    long = WindowVelocity(365, velocity, sd / 4, sd / 4, n, 0.0)
+
+    def told(*windows):
+        return [EVIDENCE[code] for code in evidence_classes(windows, -40.0)[0]]
+
+    # t of 11 degrees of freedom, one-sided 95 %: 1.796, so half an interval of 36 and of 9 mm/yr
+    assert told(short) == ["beyond threshold", "moving", "cannot tell", "moving", "cannot tell"]
+    assert told(short, long) == ["beyond threshold", "beyond threshold", "moving", "moving", "cannot tell"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +12,8 @@ from sagwatch.domain.alert import Reading
 from sagwatch.domain.footprint import connected_level
 from sagwatch.domain.ids import content_sha256
 from sagwatch.domain.site import AlertRules
-from sagwatch.domain.windows import student_quantile
+from sagwatch.domain.windows import EvidenceClass, student_quantile
 from sagwatch.domain.zones import MovingWindow
-
-EvidenceClass = Literal["beyond threshold", "moving", "cannot tell"]
 
 #: A zone with usable values on less than this share of its pixels says nothing.
 LEAST_DATA_SHARE = 0.5

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from sagwatch.domain.alert import RULE_TITLES, EventType
-from sagwatch.domain.rules import EvidenceClass
+from sagwatch.domain.windows import EvidenceClass
 
 #: Sentinel-1 C band, metres.
 WAVELENGTH_M = 0.05546576

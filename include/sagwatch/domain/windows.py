@@ -8,8 +8,10 @@ that stable ground of the same track shows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +87,27 @@ def student_quantile(probability: float, n_epochs: NDArray[np.integer] | int) ->
 
     table[1:] = stdtrit(np.arange(1, table.size), probability)
     return table[np.maximum(freedom, 0)]
+
+
+EvidenceClass = Literal["beyond threshold", "moving", "cannot tell"]
+EVIDENCE = cast("tuple[EvidenceClass, ...]", get_args(EvidenceClass))
+_ONE_SIDED_95 = 0.95
+
+
+def evidence_classes(windows: Sequence[WindowVelocity], threshold_mm_yr: float) -> NDArray[np.uint8]:
+    """What the strongest of some windows proves about each pixel with 95 % (one-sided), as numbers in `EVIDENCE`.
+
+    Motion towards the satellite is motion too; the threshold is negative.
+    """
+    result = np.full(windows[0].velocity_mm_yr.shape, EVIDENCE.index("cannot tell"), dtype=np.uint8)
+    for window in windows:
+        half = student_quantile(_ONE_SIDED_95, window.n_epochs) * window.sd_mm_yr
+        with np.errstate(invalid="ignore"):
+            moving = np.abs(window.velocity_mm_yr) > half
+            beyond = window.velocity_mm_yr + half < threshold_mm_yr
+        found = np.select([beyond, moving], [0, 1], default=2)
+        result = np.minimum(result, found).astype(np.uint8)
+    return result
 
 
 def correct_for_correlation(sd_white: NDArray[np.floating], correlation: float) -> NDArray[np.float32]:

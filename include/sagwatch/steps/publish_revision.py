@@ -23,7 +23,7 @@ from sagwatch.domain.point_stages import STAGES, point_stages
 from sagwatch.domain.reasons import Reason
 from sagwatch.domain.settling import holds_judgement
 from sagwatch.domain.site import AlertRules, Site, Track, WindowRules
-from sagwatch.domain.windows import WindowVelocity
+from sagwatch.domain.windows import EVIDENCE, WindowVelocity, evidence_classes
 from sagwatch.domain.witness import against_quiet_ground
 from sagwatch.engine.revision import Revision, read_revision, verify
 from sagwatch.engine.store import TrackStore
@@ -252,6 +252,8 @@ def _published_arrays(
         los_mm=np.where(revision.observed(), solution.los_m * np.float32(1000), np.float32(np.nan)),
         velocity_mm_yr={window.days: window.velocity_mm_yr for window in windows},
         velocity_sd_mm_yr={window.days: window.sd_mm_yr for window in windows},
+        velocity_white_sd_mm_yr={window.days: window.sd_white_mm_yr for window in windows},
+        epochs_used={window.days: window.n_epochs for window in windows},
         temporal_coherence=revision.layers.temporal_coherence,
         observations=revision.layers.n_observations,
         reliable=shown.reliable,
@@ -261,6 +263,8 @@ def _published_arrays(
         },
         zone=last.zone_index,
         zone_ids=dict(enumerate(last.zone_ids)),
+        evidence=evidence_classes(shown.windows, site.alerts.levels_mm_yr[0]),
+        evidence_texts=dict(enumerate(EVIDENCE)),
         stage=stages.stage,
         stage_texts=dict(enumerate(STAGES)),
         stage_since=stages.since,

@@ -310,16 +310,23 @@ class PointVelocity(Base):
     revision_id: Mapped[str]
     velocity_mm_yr: Mapped[float | None] = mapped_column(REAL)
     velocity_sd_mm_yr: Mapped[float | None] = mapped_column(REAL)
+    velocity_white_sd_mm_yr: Mapped[float | None] = mapped_column(REAL)
+    velocity_epochs: Mapped[int | None]
     velocity_150d_mm_yr: Mapped[float | None] = mapped_column(REAL)
     velocity_150d_sd_mm_yr: Mapped[float | None] = mapped_column(REAL)
+    velocity_150d_white_sd_mm_yr: Mapped[float | None] = mapped_column(REAL)
+    velocity_150d_epochs: Mapped[int | None]
     velocity_365d_mm_yr: Mapped[float | None] = mapped_column(REAL)
     velocity_365d_sd_mm_yr: Mapped[float | None] = mapped_column(REAL)
+    velocity_365d_white_sd_mm_yr: Mapped[float | None] = mapped_column(REAL)
+    velocity_365d_epochs: Mapped[int | None]
     displacement_mm: Mapped[float | None] = mapped_column(REAL)
     temporal_coherence: Mapped[float | None] = mapped_column(REAL)
     observations: Mapped[int | None]
     reliable: Mapped[bool]
     why_not: Mapped[str | None]
     zone_id: Mapped[str | None]
+    evidence: Mapped[str | None]
     stage: Mapped[str | None]
     stage_since: Mapped[date | None]
     stage_confidence: Mapped[float | None] = mapped_column(REAL)

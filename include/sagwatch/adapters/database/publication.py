@@ -44,6 +44,7 @@ _RASTERS = (
     "reliable",
     "why_not",
     "zone",
+    "evidence",
     "stage",
     "stage_since",
     "stage_confidence",
@@ -69,6 +70,9 @@ class PublishedArrays:
     #: By length of the window in days (0, 150, 365).
     velocity_mm_yr: Mapping[int, Raster]
     velocity_sd_mm_yr: Mapping[int, Raster]
+    #: As if noise were independent in time (MintPy's), and how many epochs each line used; for the same windows.
+    velocity_white_sd_mm_yr: Mapping[int, Raster]
+    epochs_used: Mapping[int, Raster]
     temporal_coherence: Raster
     #: Number of interferograms with a value.
     observations: Raster
@@ -79,6 +83,9 @@ class PublishedArrays:
     #: Indices of zones; an index that is not in ``zone_ids`` means none.
     zone: Raster
     zone_ids: Mapping[int, str]
+    #: What the windows prove: numbers in ``evidence_texts``.
+    evidence: Raster
+    evidence_texts: Mapping[int, str]
     #: Stage of movement: numbers in ``stage_texts``, day since when (`date.toordinal`, 0 unknown), confidence 0 to 1.
     stage: Raster
     stage_texts: Mapping[int, str]
@@ -346,16 +353,18 @@ class _Writer:
             why, why_texts = _legend(self.points.why_not, flat, self.points.why_not_texts)
             zone, zone_ids = _legend(self.points.zone, flat, self.points.zone_ids)
             stage, stage_texts = _legend(self.points.stage, flat, self.points.stage_texts)
+            evidence, evidence_texts = _legend(self.points.evidence, flat, self.points.evidence_texts)
             columns = [
                 *self._current_columns(flat),
                 Column("why_not", "int4", why),
                 Column("zone", "int4", zone),
                 Column("stage", "int4", stage),
+                Column("evidence", "int4", evidence),
                 Column("is_new", "bool", np.arange(flat.size) >= known.size),
             ]
             copy_in(self.connection, sql.Identifier("sagwatch_staging"), columns, flat.size)
             cursor.execute("ANALYZE sagwatch_staging")
-            values = [self.revision_id, why_texts, zone_ids, stage_texts]
+            values = [self.revision_id, why_texts, zone_ids, stage_texts, evidence_texts]
             cursor.execute(_UPDATE_CURRENT, values)
             cursor.execute(_INSERT_CURRENT, values)
             cursor.execute("DROP TABLE sagwatch_staging")
@@ -367,10 +376,15 @@ class _Writer:
             return np.asarray(raster).ravel()[flat]
 
         nothing = np.full(points.grid.shape, np.nan, dtype=np.float32)
+        none = np.zeros(points.grid.shape, dtype=np.int32)
         yield Column("point_id", "int8", point_ids(self.track_id, points.grid).ravel()[flat])
         for days, name in WINDOWS.items():
             yield Column(f"{name}_mm_yr", "float4", of(points.velocity_mm_yr.get(days, nothing)))
             yield Column(f"{name}_sd_mm_yr", "float4", of(points.velocity_sd_mm_yr.get(days, nothing)))
+            yield Column(
+                f"{name}_white_sd_mm_yr", "float4", of(points.velocity_white_sd_mm_yr.get(days, nothing))
+            )
+            yield Column(f"{name}_epochs", "int4", of(points.epochs_used.get(days, none)))
         yield Column("displacement_mm", "float4", of(points.los_mm[-1]))
         yield Column("temporal_coherence", "float4", of(points.temporal_coherence))
         yield Column("stage_confidence", "float4", of(points.stage_confidence))
@@ -510,25 +524,32 @@ def _legend(
     return places[inverse] if present.size else np.zeros(0, np.int64), [texts[code] for code in known]
 
 
-_REALS = [f"{name}{what}" for name in WINDOWS.values() for what in ("_mm_yr", "_sd_mm_yr")]
+_REALS = [f"{name}{what}" for name in WINDOWS.values() for what in ("_mm_yr", "_sd_mm_yr", "_white_sd_mm_yr")]
+_COUNTS = [f"{name}_epochs" for name in WINDOWS.values()]
 _REALS += ["displacement_mm", "temporal_coherence", "stage_confidence"]
 _NO_DAY = -(2**31)
 _STAGING = (
     "CREATE TEMPORARY TABLE sagwatch_staging (point_id bigint, "
     + ", ".join(f"{name} real" for name in _REALS)
-    + ", observations int, reliable boolean, why_not int, zone int, stage int, stage_days int, is_new boolean) "
+    + ", "
+    + ", ".join(f"{name} int" for name in _COUNTS)
+    + ", observations int, reliable boolean, why_not int, zone int, stage int, evidence int, stage_days int, "
+    "is_new boolean) "
     "ON COMMIT DROP"
 )
-_NAMES = ["revision_id", *_REALS, "observations", "reliable", "stage_since", "why_not", "zone_id", "stage"]
+_NAMES = ["revision_id", *_REALS, *_COUNTS, "observations", "reliable", "stage_since"]
+_NAMES += ["why_not", "zone_id", "stage", "evidence"]
 _VALUES = [
     "%s",
     *(f"nullif(staged.{name}, 'NaN')" for name in _REALS),
+    *(f"staged.{name}" for name in _COUNTS),
     "staged.observations",
     "staged.reliable",
     f"date '2000-01-01' + nullif(staged.stage_days, {_NO_DAY})",
     "(%s::text[])[staged.why_not]",
     "(%s::text[])[staged.zone]",
     "(%s::text[])[staged.stage]",
+    "(%s::text[])[staged.evidence]",
 ]
 _SETTINGS = ", ".join(f"{name} = {value}" for name, value in zip(_NAMES, _VALUES, strict=True))
 _UPDATE_CURRENT = (

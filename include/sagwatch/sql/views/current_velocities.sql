@@ -7,11 +7,19 @@ SELECT
     st_y(point.geom) AS latitude,
     held.velocity_mm_yr,
     held.velocity_sd_mm_yr,
+    held.velocity_white_sd_mm_yr,
+    held.velocity_epochs,
     held.velocity_150d_mm_yr,
     held.velocity_150d_sd_mm_yr,
+    held.velocity_150d_white_sd_mm_yr,
+    held.velocity_150d_epochs,
     held.velocity_365d_mm_yr,
     held.velocity_365d_sd_mm_yr,
+    held.velocity_365d_white_sd_mm_yr,
+    held.velocity_365d_epochs,
+    held.evidence,
     analyst.velocity_class(held.velocity_mm_yr) AS class,
+    analyst.paper_class(held.velocity_mm_yr) AS paper_class,
     held.displacement_mm,
     held.temporal_coherence,
     held.observations,
@@ -45,3 +53,6 @@ COMMENT ON COLUMN analyst.current_velocities.reliable IS 'False: temporal cohere
 COMMENT ON COLUMN analyst.current_velocities.why_not IS 'Why this point is in no alert; NULL inside an alert.';
 COMMENT ON COLUMN analyst.current_velocities.stage IS 'stable, initiation, acceleration, linear, decay, residual or cannot tell: by the cuts of its zone''s history and its own rates; outside zones by the line of the whole record.';
 COMMENT ON COLUMN analyst.current_velocities.stage_confidence IS '0 to 1: that the point moves (or rests) as its stage says, and that its zone''s history has that cut.';
+COMMENT ON COLUMN analyst.current_velocities.velocity_white_sd_mm_yr IS 'As if noise were independent in time, which it is not: MintPy''s own number, for comparison.';
+COMMENT ON COLUMN analyst.current_velocities.evidence IS 'What the windows of 150 and 365 days prove with 95 %: beyond threshold (the site''s first level), moving (either way), cannot tell.';
+COMMENT ON COLUMN analyst.current_velocities.paper_class IS 'The published study''s three classes as it drew them, with their holes (NULL); see class for one without.';

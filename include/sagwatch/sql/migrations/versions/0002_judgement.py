@@ -1,5 +1,7 @@
 """Rules as versioned data, alerts about what is no zone, the boundary of mining influence, stages of points."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from geoalchemy2 import Geometry
@@ -78,9 +80,14 @@ def upgrade() -> None:
         ["track_id", "subject", "rule", "episode"],
         schema="sagwatch",
     )
-    for column in (
+    names = ("velocity", "velocity_150d", "velocity_365d")
+    columns: list[sa.Column[Any]] = [
+        *(sa.Column(f"{name}_white_sd_mm_yr", sa.REAL(), nullable=True) for name in names),
+        *(sa.Column(f"{name}_epochs", sa.Integer(), nullable=True) for name in names),
+        sa.Column("evidence", sa.Text(), nullable=True),
         sa.Column("stage", sa.Text(), nullable=True),
         sa.Column("stage_since", sa.Date(), nullable=True),
         sa.Column("stage_confidence", sa.REAL(), nullable=True),
-    ):
+    ]
+    for column in columns:
         op.add_column("point_velocity", column, schema="sagwatch")
