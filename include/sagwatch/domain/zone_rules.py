@@ -123,7 +123,7 @@ def _new_zone(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:
         {"inside_licence": seen.place.inside_licence},
         updates_to_raise=1,
         updates_to_clear=1,
-        limit_words="a new zone",
+        limit_words="outside the licence area" if outside else "",
     )
 
 
