@@ -149,19 +149,26 @@ def test_what_zone_and_surroundings_share_is_no_motion_of_the_zone():
 
 
 def common(noise_mm: float, seed: int, step_mm: float = 0.0, drift_mm_yr: float = 0.0) -> np.ndarray:
+    """A year of what the quiet ground shares."""
     rng = np.random.default_rng(seed)
-    values = rng.normal(0, noise_mm, 13) + drift_mm_yr * np.arange(13) * STEP_YR
+    values = rng.normal(0, noise_mm, len(DAYS)) + drift_mm_yr * np.arange(len(DAYS)) * STEP_YR
     values[-2:] += step_mm
     return values
 
 
-DAYS = [DAY + timedelta(days=12 * i) for i in range(13)]
+DAYS = [DAY + timedelta(days=12 * i) for i in range(31)]
 
 
 def test_a_reference_that_jumps_or_drifts_is_told_from_noise():
     assert datum_motion(DAYS, common(2.0, 1, step_mm=20)).kind == "step"
     assert datum_motion(DAYS, common(2.0, 1, step_mm=-20)).amount == pytest.approx(-20, abs=4)
-    assert datum_motion(DAYS, common(0.5, 2, drift_mm_yr=-20)).kind == "drift"
+    assert datum_motion(DAYS, common(2.0, 2, drift_mm_yr=-20)).kind == "drift"
+    assert datum_motion(DAYS[:15], common(0.5, 2, drift_mm_yr=-20)[:15]) is None, (
+        "a drift needs most of a year"
+    )
+    old_step = common(2.0, 3)
+    old_step[15:] += 20
+    assert datum_motion(DAYS, old_step) is None, "a step of the past is no drift"
     false = sum(datum_motion(DAYS, common(8.0, seed)) is not None for seed in range(400))
     assert false <= 5
     assert datum_motion(DAYS[:8], common(2.0, 1, step_mm=20)[:8]) is None
@@ -174,5 +181,6 @@ def test_the_common_mode_is_that_of_quiet_ground_only():
     quiet[:, 5:] = True
 
     assert np.allclose(common_mode_mm(los_m, quiet), 0)
-    assert common_mode_mm(los_m, quiet).shape == (13,)
+    assert common_mode_mm(los_m, quiet).shape == (15,)
+    assert common_mode_mm(np.concatenate([los_m, los_m, los_m]), quiet).shape == (31,), "about a year"
     assert np.isnan(common_mode_mm(los_m, np.zeros((10, 10), bool))).all()

@@ -230,8 +230,11 @@ def read_books(cloud_url: str) -> dict[str, Any]:
     return {
         "jobs": sorted(({key: job[key] for key in kept} for job in jobs), key=lambda job: str(job["name"])),
         "credits_left": _ask(f"{cloud_url}/user")["remaining_credits"],
+        # A digest tells how things stood at some hour, so kills may change it.
         "messages": sorted(
-            [one["kind"], str(one["message_id"]), _without_note(one["text"])] for one in messages
+            [one["kind"], str(one["message_id"]), _without_note(one["text"])]
+            for one in messages
+            if ", digest of " not in one["text"]
         ),
     }
 
