@@ -211,7 +211,7 @@ class HistoryRule(_Strict):
 class TrendRule(_Strict):
     """R2: the rate of the shortest window against the zone's before it (a year at most), while its alert is open."""
 
-    tell: Tell = Field(default="page", description=_TELL)
+    tell: Tell = Field(default="digest", description=_TELL)
     least_change_mm_yr: float = Field(default=10, gt=0, description="Smaller changes are no news, mm/yr.")
     deviations: float = Field(
         default=3, ge=2, le=10, description="A change must exceed so many of its deviations."
