@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sagwatch.engine.network import InversionSettings, Network
 from sagwatch.engine.solve import Observations, Solution, solve
-from sagwatch.engine.window import Checkpoint, Effort, Renewed, Taken, solve_from
+from sagwatch.engine.window import Checkpoint, Effort, Renewed, Taken, WindowSolution, solve_from
 
 Pair = tuple[int, int]
 
@@ -29,6 +29,7 @@ class MemoryTrack:
     counts: NDArray[np.uint16] = field(default_factory=lambda: np.zeros((0, 0), np.uint16))
     checkpoints: dict[int, Checkpoint] = field(default_factory=dict)
     last: Renewed | None = None
+    quality: WindowSolution | None = None
 
     def observations(self, pairs: frozenset[Pair]) -> Observations:
         ordered = sorted(pairs)
@@ -91,16 +92,12 @@ class MemoryTrack:
         los_m[newest.first :], counts[newest.first :] = newest.los_m, newest.pairs_per_epoch
         kept = {epoch: self.checkpoints[epoch] for epoch in holds}
         kept |= {checkpoint.epoch: checkpoint for checkpoint in newest.checkpoints}
-        self.last = renewed
-        self.quality = replace(newest)
+        self.last, self.quality = renewed, newest
         for pixels, solution in renewed.older:
             los_m[solution.first :, pixels] = solution.los_m
             counts[solution.first :, pixels] = solution.pairs_per_epoch
-            for name in ("temporal_coherence", "n_observations", "parts", "redundant", "left_out_m"):
-                getattr(self.quality, name)[pixels] = getattr(solution, name)
-            self.quality.line[:, pixels] = solution.line
             for checkpoint in solution.checkpoints:
-                if checkpoint.epoch in kept:
+                if checkpoint.epoch <= newest.first:
                     old = kept[checkpoint.epoch]
                     floats, rows = old.floats.copy(), old.counts.copy()
                     floats[:, pixels], rows[:, pixels] = checkpoint.floats, checkpoint.counts

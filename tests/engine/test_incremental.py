@@ -18,7 +18,15 @@ patient = settings(
 
 
 def invent(
-    seed, n_epochs, neighbours, missing, tolerance_mm=1e-4, block_epochs=5, long_pairs=0.0, weight=Weight.VARIANCE
+    seed,
+    n_epochs,
+    neighbours,
+    missing,
+    tolerance_mm=1e-4,
+    block_epochs=5,
+    long_pairs=0.0,
+    settling_pairs=7.0,
+    weight=Weight.VARIANCE,
 ):
     """Random phases and coherences on irregular days; ``missing`` is the share of observations that are not there."""
     rng = np.random.default_rng(seed)
@@ -37,7 +45,7 @@ def invent(
         phase[pair][hole] = np.where(rng.random(int(hole.sum())) < 0.5, 0.0, np.nan)
         coherence[pair] = rng.uniform(0.1, 0.95, N_PIXELS).astype(np.float32)
         reference[pair] = float(rng.normal(0, 3))
-    effort = Effort(tolerance_mm=tolerance_mm, budget_mm=5 * tolerance_mm, block_epochs=block_epochs, threads=1)
+    effort = Effort(tolerance_mm, 5 * tolerance_mm, block_epochs, settling_pairs, threads=1)
     track = MemoryTrack(InversionSettings(WAVELENGTH_M, 41, weight), effort, phase, coherence, reference)
     return track, pairs
 
@@ -101,6 +109,35 @@ def test_any_order_of_arrival_and_withdrawal_is_the_batch(seed, neighbours, miss
         present = (present | {absent[i] for i in late}) - {ordered[i] for i in gone}
         track.update(present)
         check_against_batch(track, 1e-3)
+
+
+def test_where_a_checkpoint_was_made_too_early_the_update_goes_further_back():
+    """With the rule switched off the same updates are wrong, so it is the rule that makes them right."""
+    off_mm = {}
+    for tolerance_mm in (1e-4, 1e9):
+        track, pairs = invent(3, 45, 2, 0.1, tolerance_mm, settling_pairs=1.0)
+        days = sorted({day for pair in pairs for day in pair})
+        went_back = 0
+        for known in in_order(pairs, days):
+            went_back += len(track.update(known).older)
+        off_mm[tolerance_mm] = np.nanmax(np.abs(track.los_m - track.batch(track.present).los_m)) * 1000
+        if tolerance_mm < 1:
+            check_against_batch(track, 1e-3)
+            assert went_back > 20
+    assert off_mm[1e-4] <= 5e-4
+    assert off_mm[1e9] > 0.01
+
+
+@patient
+@given(seed=st.integers(0, 10**6), neighbours=st.integers(2, 4), missing=st.sampled_from([0.05, 0.3, 0.5]))
+def test_the_bound_holds_where_it_is_put_to_work(seed, neighbours, missing):
+    track, pairs = invent(seed, 40, neighbours, missing, 1e-2, block_epochs=3, settling_pairs=0.5)
+    days = sorted({day for pair in pairs for day in pair})
+
+    for known in in_order(pairs, days):
+        track.update(known)
+
+    assert np.all(check_against_batch(track, 5e-2) <= 5e-2)
 
 
 @pytest.mark.parametrize("neighbours", [1, 2, 3])

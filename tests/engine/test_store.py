@@ -19,11 +19,12 @@ from sagwatch.domain.grid import Grid
 from sagwatch.engine.files import ASIDE, file_aside, folder_aside, remove_leftovers, sha256_of
 from sagwatch.engine.hyp3_attributes import product_attributes
 from sagwatch.engine.interferogram import Layers, StoredInterferogram
-from sagwatch.engine.manifest import ReferencePoint, RevisionSettings, check_sources
-from sagwatch.engine.revision import read_revision, read_series, verify
+from sagwatch.engine.manifest import ReferencePoint, RevisionSettings, check_sources, read_manifest
+from sagwatch.engine.revision import read_revision, read_series, solve_past, verify
 from sagwatch.engine.store import TrackStore
 from sagwatch.engine.velocity import Window
 from sagwatch.engine.weights import Weight
+from sagwatch.engine.window import Effort
 from sagwatch.errors import BadInputError, BadProductError, BadRevisionError
 from tests.engine.invented_ground import GRID, PARAMETERS, invent_stack
 
@@ -143,28 +144,31 @@ def test_what_is_not_observed_is_nan_and_not_stable(built):
     assert not revision.layers.reliable[~revision.layers.land].any()
 
 
-def test_rows_solved_in_blocks_equal_rows_solved_at_once(small, monkeypatch):
-    whole = read_revision(build(small)).los_m()
-    monkeypatch.setattr("sagwatch.engine.stack.BLOCK_BYTES", 1)
-    monkeypatch.setattr("sagwatch.engine.stack.ROWS_TOGETHER", 2)
+def test_pixels_solved_in_strips_by_threads_equal_pixels_solved_at_once(tmp_path, monkeypatch):
+    invented = invent_stack(tmp_path / "track", n_epochs=20)
+    reference = ReferencePoint(*invented.reference)
+    first = invented.store.build_revision(1, invented.members, SETTINGS, reference, Effort(threads=1))
+    monkeypatch.setattr("sagwatch.engine.update._FEWEST_PIXELS", 256)
+    effort = Effort(memory_bytes=1, threads=3)
 
-    blocks = list(small.store.stack(small.members).solve_blocks(SETTINGS.inversion, *small.reference))
-    revision = build(small, number=2)
+    second = invented.store.build_revision(2, invented.members, SETTINGS, reference, effort)
 
-    assert len(blocks) == 5
-    np.testing.assert_array_equal(read_revision(revision).los_m(), whole)
-    verify(revision)
+    for name in verify(first).files:
+        assert sha256_of(first / name) == sha256_of(second / name), name
+    assert verify(first).shared == verify(second).shared
 
 
 def test_the_past_of_a_stack_is_what_it_was_then(small):
+    then = build(replace(small, members=tuple(m for m in small.members if m.secondary <= small.dates[3])))
+    now = read_revision(build(small, number=2))
     stack = small.store.stack(small.members)
-    past = stack.until(small.dates[3])
+
+    past = solve_past(now, stack, SETTINGS, small.dates[3], Effort())
 
     assert past.dates == small.dates[:4]
-    assert all(member.secondary <= small.dates[3] for member in past.members)
-    los_m = past.solve_whole(SETTINGS.inversion, *small.reference).los_m.reshape(4, *SMALL.shape)
-    then = small.store.build_revision(1, past.members, SETTINGS, ReferencePoint(*small.reference))
-    np.testing.assert_array_equal(los_m, read_revision(then).los_m())
+    np.testing.assert_array_equal(past.los_m, read_revision(then).los_m())
+    np.testing.assert_array_equal(past.observed, read_revision(then).observed())
+    np.testing.assert_array_equal(past.temporal_coherence, read_revision(then).layers.temporal_coherence)
     with pytest.raises(BadRevisionError, match="at least one interferogram"):
         stack.until(small.dates[0])
 
@@ -174,6 +178,7 @@ def test_the_same_inputs_make_the_same_revision_byte_for_byte(tmp_path):
     time.sleep(1.1)  # HDF5 knows how to note the second at which a dataset was made
     folders.append(build(invent_stack(tmp_path / "two", n_epochs=5, grid=SMALL)))
 
+    assert read_manifest(folders[0]).shared == read_manifest(folders[1]).shared
     assert folders[0].name == folders[1].name
     assert (folders[0] / "manifest.json").read_bytes() == (folders[1] / "manifest.json").read_bytes()
 

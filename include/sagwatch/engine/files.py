@@ -77,6 +77,18 @@ def folder_aside(target: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+@contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Wait until nobody else changes a track's folder; readers are not concerned."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
 def remove_leftovers(folder: Path) -> list[str]:
     """Delete the half-made folders of processes that are gone; return their names."""
     removed = []

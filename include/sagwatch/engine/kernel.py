@@ -181,7 +181,7 @@ def solve_range(first, last, window, rules, times, given, result):
         _load(start, width, given, rules, tile.y, tile.w)
         _begin(start, width, window, given, tile)
         _eliminate(start, width, window, tile, result)
-        _substitute(width, window, tile)
+        _substitute(width, tile)
         _accumulate(start, width, given, tile)
         for t in range(width):
             parts = given.counts[CLOSED_PARTS, start + t] + tile.holes[t] + 1
@@ -283,7 +283,7 @@ def _eliminate(start, width, window, tile, result):
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def _substitute(width, window, tile):
+def _substitute(width, tile):
     """From the last step back to the first."""
     n_steps, bandwidth = tile.band.shape[0], tile.band.shape[1]
     for j in range(n_steps - 1, -1, -1):
@@ -324,7 +324,9 @@ def _emit_block(start, width, window, tile, result, number):
     for t in range(width):
         # Marked here, labelled by `_label` where the simple case does not hold.
         connected = _connected_rim(tile, e, reach, t)
-        result.counts[number, RIM + reach + 1, start + t] = 1 if connected >= 0 and not tile.suspicious[t] else 0
+        result.counts[number, RIM + reach + 1, start + t] = (
+            1 if connected >= 0 and not tile.suspicious[t] else 0
+        )
         result.counts[number, CLOSED_PARTS, start + t] = tile.holes[t]
         for b in range(1, reach + 1):
             result.counts[number, RIM + reach + 1 + b, start + t] = 1 if b <= connected else 0
@@ -546,7 +548,9 @@ def _write(start, width, window, rules, times, given, tile, result, sums, number
         for t in range(width):
             seen = numbers[N_OBSERVATIONS, t] > 0.0
             # Adding 0 turns -0 into 0.
-            result.los_m[m, start + t] = tile.position[m, t] * rules.metres_per_radian + 0.0 if seen else unknown
+            result.los_m[m, start + t] = (
+                tile.position[m, t] * rules.metres_per_radian + 0.0 if seen else unknown
+            )
             result.pairs_per_epoch[m, start + t] = touched[m, t]
     for t in range(width):
         n, n_coherence = numbers[N_OBSERVATIONS, t], numbers[N_COHERENCE, t]

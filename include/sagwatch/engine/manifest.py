@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -18,13 +19,13 @@ from sagwatch.domain.ids import canonical_json, content_sha256
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.hyp3_attributes import WAVELENGTH_M
 from sagwatch.engine.interferogram import COHERENCE, PHASE, StoredInterferogram, open_hdf5
-from sagwatch.engine.solve import InversionSettings
+from sagwatch.engine.network import InversionSettings
 from sagwatch.engine.velocity import Window
 from sagwatch.engine.weights import Weight, independent_looks
 from sagwatch.errors import BadInputError, BadRevisionError
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 WHOLE_RECORD = Window("whole", None, 3)
 _REMEDY = "move the revision's folder away, then it is built anew"
 STANDARD_WINDOWS = (Window("150d", 150, 8), Window("365d", 365, 16))
@@ -69,9 +70,29 @@ class ReferencePoint:
     reason: str = field(default="", compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A file that revisions share: its first epoch, how many epochs it holds (a checkpoint: how many its rim reaches),
+    its path in the track's folder, its hash."""
+
+    epoch: int
+    length: int
+    name: str
+    sha256: str
+
+    @property
+    def after(self) -> int:
+        """The first epoch after a block."""
+        return self.epoch + self.length
+
+
 @dataclass(frozen=True)
 class Manifest:
-    """What a revision was made from, how, and the hash of every file in it."""
+    """What a revision was made from, how, and the hash of every file in it.
+
+    ``series`` and ``checkpoints`` are the shared files that it stands on, by rising epoch; ``first_solved`` is the
+    epoch from which on its own update solved anew, 0 for a batch.
+    """
 
     id: str
     number: int
@@ -83,6 +104,10 @@ class Manifest:
     geometry_sha256: str
     files: dict[str, dict[str, Any]]
     versions: dict[str, str]
+    series: tuple[Sealed, ...] = ()
+    checkpoints: tuple[Sealed, ...] = ()
+    block_epochs: int = 0
+    first_solved: int = 0
 
     @property
     def folder_name(self) -> str:
@@ -101,8 +126,17 @@ class Manifest:
             "geometry_sha256": self.geometry_sha256,
             "files": self.files,
             "versions": self.versions,
+            "series": [list(astuple(sealed)) for sealed in self.series],
+            "checkpoints": [list(astuple(sealed)) for sealed in self.checkpoints],
+            "block_epochs": self.block_epochs,
+            "first_solved": self.first_solved,
         }
         return {**content, "sha256": content_sha256(content)}
+
+    @property
+    def shared(self) -> tuple[Sealed, ...]:
+        """All files outside its folder that the solution stands on."""
+        return self.series + self.checkpoints
 
 
 def revision_id(
@@ -155,6 +189,10 @@ def read_manifest(folder: Path) -> Manifest:
         geometry_sha256=content["geometry_sha256"],
         files=content["files"],
         versions=content["versions"],
+        series=tuple(Sealed(*entry) for entry in content["series"]),
+        checkpoints=tuple(Sealed(*entry) for entry in content["checkpoints"]),
+        block_epochs=content["block_epochs"],
+        first_solved=content["first_solved"],
     )
 
 
@@ -166,7 +204,8 @@ def verify(folder: Path, *, with_inputs: bool = True) -> Manifest:
     folder
         The revision.
     with_inputs
-        Also hash the interferograms, which costs reading all of them.
+        Also hash the interferograms and the files that the revision shares with others, which costs reading all of
+        them; without it they only have to be there.
 
     Raises
     ------
@@ -184,6 +223,7 @@ def verify(folder: Path, *, with_inputs: bool = True) -> Manifest:
                 f"{folder / name} is damaged: it is not the file of the manifest; {_REMEDY}"
             )
     check_sources(folder / "inputs" / "ifgramStack.h5")
+    check_sealed(folder.parent.parent, manifest.shared, hashes=with_inputs)
     if with_inputs:
         check_hashes(folder.parent.parent / "interferograms", manifest.members)
     return manifest
@@ -206,14 +246,38 @@ def check_sources(stack_file: Path) -> None:
         raise BadRevisionError(f"{stack_file} stands on interferograms that are gone: {', '.join(missing)}")
 
 
+def check_presence(folder: Path, members: Sequence[StoredInterferogram]) -> None:
+    """Check that every interferogram is there."""
+    present = {entry.name for entry in os.scandir(folder)}
+    for member in members:
+        if f"{member.id}.h5" not in present:
+            path = folder / f"{member.id}.h5"
+            raise BadRevisionError(f"{path} (pair {member.name}) is missing; fetch the product again")
+
+
 def check_hashes(folder: Path, members: Sequence[StoredInterferogram]) -> None:
     """Check that every interferogram is there and is the one that its hash names."""
+    check_presence(folder, members)
     for member in members:
         path = folder / f"{member.id}.h5"
-        if not path.is_file():
-            raise BadRevisionError(f"{path} (pair {member.name}) is missing; fetch the product again")
         if sha256_of(path) != member.sha256:
             raise BadRevisionError(f"{path} (pair {member.name}) is damaged; fetch the product again")
+
+
+def check_sealed(track: Path, files: Sequence[Sealed], *, hashes: bool) -> None:
+    """Check that shared files are there, and with ``hashes`` that they are what they were.
+
+    Raises
+    ------
+    BadRevisionError
+        Names the file.
+    """
+    for sealed in files:
+        path = track / sealed.name
+        if not path.is_file():
+            raise BadRevisionError(f"{path} is gone; {_REMEDY}")
+        if hashes and sha256_of(path) != sealed.sha256:
+            raise BadRevisionError(f"{path} is damaged; move it and {_REMEDY}")
 
 
 def file_names(folder: Path) -> list[str]:

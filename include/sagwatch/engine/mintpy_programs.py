@@ -22,12 +22,21 @@ from numpy.typing import NDArray
 
 from sagwatch.engine.files import ASIDE
 from sagwatch.engine.interferogram import COHERENCE, COMPONENT, PHASE, open_hdf5
-from sagwatch.engine.manifest import MANIFEST, WHOLE_RECORD, Manifest, check_sources, read_manifest
+from sagwatch.engine.manifest import (
+    MANIFEST,
+    WHOLE_RECORD,
+    Manifest,
+    check_sealed,
+    check_sources,
+    read_manifest,
+)
 from sagwatch.engine.revision import Revision, read_revision
 from sagwatch.errors import BadInputError, SagwatchError
 
 _PROGRAM_SECONDS = 6 * 3600
 _LAST_LINES = 15
+_STACK = "inputs/ifgramStack.h5"
+_SERIES = {"timeseries.h5": "timeseries", "pairsPerEpoch.h5": "pairsPerEpoch"}
 
 
 class MintPyError(SagwatchError):
@@ -127,15 +136,18 @@ def export_mintpy(revision: Path, target: Path) -> Path:
     manifest = read_manifest(revision)
     if target.exists():
         raise BadInputError(f"{target} exists; name a folder that does not, so that nothing is overwritten")
-    check_sources(revision / "inputs" / "ifgramStack.h5")
+    check_sources(revision / _STACK)
+    check_sealed(revision.parent.parent, manifest.series, hashes=False)
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.parent / f"{ASIDE}{secrets.token_hex(8)}-{target.name}"
     try:
         (aside / "inputs").mkdir(parents=True)
         for name in (*manifest.files, MANIFEST):
-            if name != "inputs/ifgramStack.h5":
+            if name not in (_STACK, *_SERIES):
                 shutil.copyfile(revision / name, aside / name)
-        _copy_stack(revision / "inputs" / "ifgramStack.h5", aside / "inputs" / "ifgramStack.h5")
+        _copy_stack(revision / _STACK, aside / _STACK)
+        for name, dataset in _SERIES.items():
+            _copy_plainly(revision / name, aside / name, (dataset,))
         aside.rename(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -175,17 +187,21 @@ def _environment(home: str) -> dict[str, str]:
 def _copy_stack(source: Path, target: Path) -> None:
     """Copy a virtual stack to one that holds its pixels, laid out as MintPy would, pair by pair."""
     check_sources(source)
+    _copy_plainly(source, target, (PHASE, COHERENCE, COMPONENT))
+
+
+def _copy_plainly(source: Path, target: Path, layers: Sequence[str]) -> None:
+    """Copy a file with virtual layers to one that holds their pixels."""
     with open_hdf5(source) as virtual, h5py.File(target, "w") as plain:
-        for name in (PHASE, COHERENCE, COMPONENT):
-            if name not in virtual:
+        for name in virtual:
+            if name not in layers:
+                plain[name] = virtual[name][:]
                 continue
             layer = virtual[name]
             maxshape = (None, *layer.shape[1:])
             copy = plain.create_dataset(name, layer.shape, layer.dtype, maxshape=maxshape, chunks=True)
             for i in range(layer.shape[0]):
                 copy[i] = layer[i]
-        for name in ("date", "bperp", "dropIfgram"):
-            plain[name] = virtual[name][:]
         for key, value in virtual.attrs.items():
             plain.attrs[key] = value
 

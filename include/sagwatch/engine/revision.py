@@ -5,20 +5,24 @@
     <number>-<id>/
       inputs/ifgramStack.h5    virtual: the pixels stay in ../../../interferograms/<id>.h5
       inputs/geometryGeo.h5
-      timeseries.h5            displacement, metres; not masked
+      timeseries.h5            virtual: displacement, metres, not masked; the blocks lie in ../../series/
       temporalCoherence.h5  numInvIfgram.h5  avgSpatialCoh.h5
       velocity.h5              whole record, as MintPy's timeseries2velocity
       velocityWindows.h5       recent windows, each with its own uncertainty
-      pairsPerEpoch.h5         which epochs each pixel really observed
+      pairsPerEpoch.h5         virtual: which epochs each pixel really observed
       networkParts.h5          into how many pieces each pixel's own network falls
       maskTempCoh.h5  waterMask.h5  maskRedundancy.h5
+      pairFacts.h5             what the next update needs to know of the interferograms
       manifest.json            what it was made from, how, and the hash of every file
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -27,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
-from sagwatch.engine.files import folder_aside, remove_leftovers, sha256_of
+from sagwatch.engine.files import ASIDE, folder_aside, one_writer, remove_leftovers, sha256_of
 from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import (
     MANIFEST,
@@ -35,7 +39,10 @@ from sagwatch.engine.manifest import (
     Manifest,
     ReferencePoint,
     RevisionSettings,
+    Sealed,
     check_hashes,
+    check_presence,
+    check_sealed,
     check_sources,
     describe,
     file_names,
@@ -46,10 +53,16 @@ from sagwatch.engine.manifest import (
     settings_json,
     verify,
 )
-from sagwatch.engine.revision_files import read_line, write_inputs, write_solution
+from sagwatch.engine.revision_files import read_facts, read_line, write_inputs, write_series, write_solution
+from sagwatch.engine.sealed import CHECKPOINTS, SERIES, flush_names, remove_unnamed, seal
+from sagwatch.engine.solve import check_reference
 from sagwatch.engine.stack import Stack
+from sagwatch.engine.update import Base, Past, Plan, Update, make_plan
 from sagwatch.engine.velocity import Line
+from sagwatch.engine.window import Effort
 from sagwatch.errors import BadRevisionError
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "MANIFEST",
@@ -60,10 +73,12 @@ __all__ = [
     "Revision",
     "RevisionSettings",
     "build_revision",
+    "delete_revision",
     "read_manifest",
     "read_revision",
     "read_series",
     "revision_id",
+    "solve_past",
     "verify",
 ]
 
@@ -76,10 +91,13 @@ def build_revision(
     geometry: Path,
     settings: RevisionSettings,
     reference: ReferencePoint,
-    threads: int | None = None,
+    effort: Effort | None = None,
+    *,
+    from_scratch: bool = False,
 ) -> Path:
     """Solve a stack and write the revision's folder; return it.
 
+    What the newest revision solved, with the same settings, is taken up where it still holds (`update.make_plan`).
     The folder appears at once or not at all. If it is there already it is verified and left as it is:
     a damaged one is evidence and is never overwritten.
 
@@ -91,6 +109,8 @@ def build_revision(
         Counts the track's revisions.
     geometry
         The track's ``geometryGeo.h5``.
+    from_scratch
+        Take up nothing.
 
     Raises
     ------
@@ -107,25 +127,135 @@ def build_revision(
     if target.exists():
         verify(target)
         return target
-    remove_leftovers(revisions)
-    check_hashes(stack.folder, stack.members)
-    with folder_aside(target) as aside:
-        write_inputs(aside, stack, geometry, reference, grid)
-        write_solution(aside, stack, settings, reference, threads)
-        manifest = Manifest(
-            id=identity,
-            number=number,
-            grid=grid,
-            reference=reference,
-            settings=settings_json(settings),
-            epochs=stack.dates,
-            members=stack.members,
-            geometry_sha256=geometry_sha256,
-            files={name: describe(aside / name) for name in file_names(aside)},
-            versions=package_versions(),
+    effort = effort or Effort()
+    track = revisions.parent
+    with one_writer(track):
+        remove_leftovers(revisions)
+        base = (
+            None if from_scratch else _base(revisions, identity, settings, reference, grid, geometry_sha256)
         )
-        (aside / MANIFEST).write_text(json.dumps(manifest.as_json(), indent=1, default=str) + "\n")
+        plan = _checked_plan(stack, base, effort)
+        known = {} if plan.base is None else read_facts(revisions / plan.base.manifest.folder_name)
+        facts = replace(stack, known=known).facts(reference.row, reference.column)
+        check_reference(
+            np.array([facts[member.id].reference_phase_rad for member in stack.members], np.float32),
+            [member.name for member in stack.members],
+        )
+        update = Update(plan, settings, reference, facts, effort)
+        with folder_aside(target) as aside:
+            write_inputs(aside, stack, geometry, reference, grid, facts)
+            made_series, made_checkpoints = write_solution(aside, update)
+            sealed_series = _seal(track, SERIES, made_series, plan.blocks)
+            sealed_checkpoints = _seal(track, CHECKPOINTS, made_checkpoints, plan.checkpoints)
+            write_series(aside, update, sealed_series)
+            manifest = Manifest(
+                id=identity,
+                number=number,
+                grid=grid,
+                reference=reference,
+                settings=settings_json(settings),
+                epochs=stack.dates,
+                members=stack.members,
+                geometry_sha256=geometry_sha256,
+                files={name: describe(aside / name) for name in file_names(aside)},
+                versions=package_versions(),
+                series=sealed_series,
+                checkpoints=sealed_checkpoints,
+                block_epochs=effort.block_epochs,
+                first_solved=plan.first,
+            )
+            (aside / MANIFEST).write_text(json.dumps(manifest.as_json(), indent=1, default=str) + "\n")
     return target
+
+
+def solve_past(
+    revision: Revision, stack: Stack, settings: RevisionSettings, day: date, effort: Effort
+) -> Past:
+    """The solution as it was when ``day`` was the newest acquisition, in memory.
+
+    It is taken up at the checkpoints of a later revision that hold for it, so its price does not grow with the record.
+
+    Parameters
+    ----------
+    stack
+        The revision's interferograms.
+    settings
+        The revision's.
+    """
+    manifest, reference = revision.manifest, revision.manifest.reference
+    past = replace(stack, known=read_facts(revision.folder)).until(day)
+    base = Base(revision.folder.parent.parent, manifest)
+    plan = make_plan(past, base if manifest.block_epochs == effort.block_epochs else None)
+    return Update(plan, settings, reference, past.facts(reference.row, reference.column), effort).in_memory()
+
+
+def delete_revision(revisions: Path, name: str) -> None:
+    """Delete a revision, and the shared files that no other one stands on; interferograms stay."""
+    with one_writer(revisions.parent):
+        manifest = read_manifest(revisions / name)
+        doomed = revisions / f"{ASIDE}deleted-{manifest.folder_name}"
+        (revisions / name).rename(doomed)
+        shutil.rmtree(doomed)
+        folders = [path for path in revisions.iterdir() if path.is_dir() and not path.name.startswith(ASIDE)]
+        named = {sealed.name for folder in folders for sealed in read_manifest(folder).shared}
+        remove_unnamed(revisions.parent, named)
+
+
+def _base(
+    revisions: Path,
+    identity: str,
+    settings: RevisionSettings,
+    reference: ReferencePoint,
+    grid: Grid,
+    geometry_sha256: str,
+) -> Base | None:
+    """The newest revision, if its solution can be taken up; one that is to be made anew cannot."""
+    folders = sorted(
+        path for path in revisions.glob("*") if path.is_dir() and not path.name.startswith(ASIDE)
+    )
+    if not folders:
+        return None
+    try:
+        manifest = read_manifest(folders[-1])
+    except BadRevisionError as problem:
+        log.warning("%s; everything is solved anew", problem)
+        return None
+    same = (
+        manifest.settings == settings_json(settings)
+        and manifest.reference == reference
+        and manifest.grid == grid
+        and manifest.geometry_sha256 == geometry_sha256
+        and manifest.id != identity
+    )
+    return Base(revisions.parent, manifest) if same else None
+
+
+def _checked_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
+    """Plan the update; every file that it reads is there and is what its hash says."""
+    plan = make_plan(stack, base)
+    if plan.base is not None and plan.base.manifest.block_epochs != effort.block_epochs:
+        plan = make_plan(stack, None)
+    try:
+        if plan.base is not None:
+            check_sealed(plan.base.track, plan.checkpoints[-1:], hashes=True)
+            check_sealed(plan.base.track, (*plan.blocks, *plan.checkpoints), hashes=False)
+    except BadRevisionError as problem:
+        log.warning("%s; everything is solved anew", problem)
+        plan = make_plan(stack, None)
+    known = set(plan.base.manifest.members) if plan.base is not None else set()
+    read = stack.members[plan.first_pair :]
+    check_hashes(stack.folder, read)
+    check_hashes(stack.folder, [member for member in stack.members[: plan.first_pair] if member not in known])
+    check_presence(stack.folder, stack.members)
+    return plan
+
+
+def _seal(track: Path, kind: str, made: Sequence[Path], kept: Sequence[Sealed]) -> tuple[Sealed, ...]:
+    """Move new shared files to their place; with those that are kept they make the whole."""
+    fresh = {sealed.epoch: sealed for sealed in (seal(path, track, kind) for path in made)}
+    flush_names(track)
+    together = {sealed.epoch: sealed for sealed in kept} | fresh
+    return tuple(together[epoch] for epoch in sorted(together))
 
 
 @dataclass(frozen=True)
@@ -177,6 +307,7 @@ def read_revision(folder: Path) -> Revision:
     """Open a revision; its inputs must be there, its hashes are not checked (see `verify`)."""
     manifest = read_manifest(folder)
     check_sources(folder / "inputs" / "ifgramStack.h5")
+    check_sealed(folder.parent.parent, manifest.series, hashes=False)
     layers = Layers2D(
         temporal_coherence=_layer(folder, "temporalCoherence.h5", "temporalCoherence"),
         mean_coherence=_layer(folder, "avgSpatialCoh.h5", "coherence"),

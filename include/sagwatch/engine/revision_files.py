@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
@@ -16,15 +17,18 @@ from sagwatch.engine.interferogram import (
     COHERENCE,
     COMPONENT,
     PHASE,
+    map_array,
     open_hdf5,
     read_attributes,
     write_attributes,
 )
-from sagwatch.engine.manifest import WHOLE_RECORD, ReferencePoint, RevisionSettings
-from sagwatch.engine.stack import Block, Stack
-from sagwatch.engine.velocity import Line, Window, fit_windows
+from sagwatch.engine.manifest import WHOLE_RECORD, ReferencePoint, RevisionSettings, Sealed
+from sagwatch.engine.sealed import CHECKPOINTS, LOS, PAIRS, SERIES, create_array
+from sagwatch.engine.stack import KnownPair, Stack
+from sagwatch.engine.update import Layers, Update, apply_patches, open_files
+from sagwatch.engine.velocity import Line, Window
 
-_CHUNK_EPOCHS, _CHUNK_SIDE = 16, 64
+PAIR_FACTS = "pairFacts.h5"
 _LINE_LAYERS = (
     ("velocity", "velocity_m_yr", "m/year"),
     ("velocityStd", "velocity_std_m_yr", "m/year"),
@@ -36,41 +40,64 @@ _LINE_LAYERS = (
 )
 
 
-def write_inputs(folder: Path, stack: Stack, geometry: Path, reference: ReferencePoint, grid: Grid) -> None:
-    """Write the stack that MintPy opens and a copy of the track's geometry."""
+def write_inputs(
+    folder: Path,
+    stack: Stack,
+    geometry: Path,
+    reference: ReferencePoint,
+    grid: Grid,
+    facts: Mapping[str, KnownPair],
+) -> None:
+    """Write the stack that MintPy opens, a copy of the track's geometry, and what was found out about the pairs."""
     (folder / "inputs").mkdir()
     shutil.copyfile(geometry, folder / "inputs" / "geometryGeo.h5")
-    _write_virtual_stack(folder / "inputs" / "ifgramStack.h5", stack, _attributes(stack, reference, grid))
+    attributes = _attributes(stack, reference, grid)
+    _write_virtual_stack(folder / "inputs" / "ifgramStack.h5", stack, attributes, facts)
+    known = [facts[member.id] for member in stack.members]
+    with h5py.File(folder / PAIR_FACTS, "w", libver="latest") as file:
+        file["id"] = np.array([member.id for member in stack.members], dtype="S")
+        for entry in fields(KnownPair):
+            file[entry.name] = np.array([getattr(pair, entry.name) for pair in known])
 
 
-def write_solution(
-    folder: Path, stack: Stack, settings: RevisionSettings, reference: ReferencePoint, threads: int | None
-) -> None:
-    """Solve block by block: the displacement goes to disk, layers without time are kept until the end."""
-    attributes = read_attributes(folder / "inputs" / "ifgramStack.h5") | _inversion_attributes(
-        stack, settings
-    )
-    attributes.pop("FILE_TYPE")
-    layers = []
-    shape = (len(stack.dates), *stack.shape)
-    with (
-        h5py.File(folder / "timeseries.h5", "w") as series_file,
-        h5py.File(folder / "pairsPerEpoch.h5", "w") as count_file,
-    ):
-        series = _create_series(series_file, stack, "timeseries", np.float32, shape)
-        counts = _create_series(count_file, stack, "pairsPerEpoch", np.uint8, shape)
-        write_attributes(series_file, _of_series(attributes, stack, "m"))
-        write_attributes(count_file, _of_series(attributes, stack, "1"))
-        for block in stack.solve_blocks(settings.inversion, reference.row, reference.column, threads):
-            height = block.rows.stop - block.rows.start
-            series[:, block.rows] = block.solution.los_m.reshape(-1, height, stack.shape[1])
-            pairs = np.minimum(block.solution.pairs_per_epoch, 255).astype(np.uint8)
-            counts[:, block.rows] = pairs.reshape(-1, height, stack.shape[1])
-            layers.append(_layers_of(block, stack, settings))
-    merged = {
-        name: np.concatenate([layer[name] for layer in layers]).reshape(stack.shape) for name in layers[0]
-    }
-    _write_layers(folder, stack, settings, merged, attributes)
+def read_facts(folder: Path) -> dict[str, KnownPair]:
+    """What an earlier revision found out about its pairs, by id."""
+    with open_hdf5(folder / PAIR_FACTS) as file:
+        ids = [name.decode() for name in file["id"][:]]
+        columns = [file[entry.name][:].tolist() for entry in fields(KnownPair)]
+    return {name: KnownPair(*row) for name, row in zip(ids, zip(*columns, strict=True), strict=True)}
+
+
+def write_solution(folder: Path, update: Update) -> tuple[list[Path], list[Path]]:
+    """Solve, and fill the files of the revision that have no time.
+
+    Returns the new blocks of the series, and the new checkpoints; they lie in the folder until they are sealed.
+    """
+    template = _template(folder, update)
+    layers = _open_layers(folder, template, update)
+    land = _write_land(folder, template)
+    template.unlink()
+    blocks, checkpoints = open_files(folder, update)
+    patches = update.solve(layers, blocks, checkpoints, land)
+    patched = apply_patches(folder, update.plan, patches)
+    series = [path for path in patched if path.name.startswith(SERIES)]
+    points = [path for path in patched if path.name.startswith(CHECKPOINTS)]
+    return series + [block.path for block in blocks], points + [made.path for made in checkpoints]
+
+
+def write_series(folder: Path, update: Update, blocks: Sequence[Sealed]) -> None:
+    """Write MintPy's series as views of the sealed blocks, relative, so that the track can be moved as a whole."""
+    stack = update.stack
+    attributes = _solution_attributes(folder, update)
+    baselines_m = stack.perpendicular_baselines_m()[1]
+    layers = (("timeseries.h5", LOS, np.float32, np.nan, "m"), ("pairsPerEpoch.h5", PAIRS, np.uint8, 0, "1"))
+    for file_name, dataset, kind, fill, unit in layers:
+        with h5py.File(folder / file_name, "w", libver="latest") as file:
+            sources = [(block.epoch, block.length, f"../../{block.name}") for block in blocks]
+            _create_view(file, dataset, (len(stack.dates), *stack.shape), kind, fill, sources)
+            file["date"] = np.array([f"{day:%Y%m%d}" for day in stack.dates], dtype="S8")
+            file["bperp"] = baselines_m
+            write_attributes(file, {**attributes, "FILE_TYPE": "timeseries", "UNIT": unit})
 
 
 def read_line(path: Path, suffix: str) -> Line:
@@ -79,25 +106,46 @@ def read_line(path: Path, suffix: str) -> Line:
         return Line(**{attribute: file[dataset + suffix][:] for dataset, attribute, _ in _LINE_LAYERS})
 
 
-def _write_virtual_stack(path: Path, stack: Stack, attributes: Mapping[str, str]) -> None:
+def _write_virtual_stack(
+    path: Path, stack: Stack, attributes: Mapping[str, str], facts: Mapping[str, KnownPair]
+) -> None:
     """Write MintPy's stack file as views of the interferograms' own files."""
     layers: list[tuple[str, type, float]] = [(PHASE, np.float32, np.nan), (COHERENCE, np.float32, np.nan)]
-    layers += [(COMPONENT, np.int16, -1)] if stack.has_components else []
+    layers += [(COMPONENT, np.int16, -1)] if all(facts[m.id].has_components for m in stack.members) else []
+    # Relative to the stack's own folder, so that the track's folder can be moved as a whole.
+    sources = [(i, 1, f"../../../{stack.folder.name}/{m.id}.h5") for i, m in enumerate(stack.members)]
     with h5py.File(path, "w", libver="latest") as file:
         for name, kind, fill in layers:
-            layout = h5py.VirtualLayout((len(stack.members), *stack.shape), dtype=kind)
-            layout.dcpl.set_obj_track_times(False)  # equal inputs make equal files, whatever the clock says
-            for i, member in enumerate(stack.members):
-                # Relative to the stack's own folder, so that the track's folder can be moved as a whole.
-                source = f"../../../{stack.folder.name}/{member.id}.h5"
-                layout[i : i + 1] = h5py.VirtualSource(source, name, (1, *stack.shape), dtype=kind)
-            # HDF5 shows a missing source as the fill value. NaN, because 0 would read as "stable".
-            file.create_virtual_dataset(name, layout, fillvalue=fill)
-        pairs, _ = stack.perpendicular_baselines_m()
+            _create_view(file, name, (len(stack.members), *stack.shape), kind, fill, sources)
         file["date"] = np.array([member.name.split("_") for member in stack.members], dtype="S8")
-        file["bperp"] = pairs
+        file["bperp"] = stack.perpendicular_baselines_m()[0]
         file["dropIfgram"] = np.ones(len(stack.members), dtype=np.bool_)
         write_attributes(file, {**attributes, "FILE_TYPE": "ifgramStack"})
+
+
+def _create_view(
+    file: h5py.File,
+    name: str,
+    shape: tuple[int, int, int],
+    kind: type,
+    fill: float,
+    sources: Sequence[tuple[int, int, str]],
+) -> None:
+    """Make a virtual dataset of (first layer, number of layers, file); the low level is seven times faster.
+
+    HDF5 shows a missing source as the fill value. NaN, because 0 would read as "stable".
+    """
+    properties = h5p.create(h5p.DATASET_CREATE)
+    properties.set_layout(h5d.VIRTUAL)
+    properties.set_fill_value(np.array(fill, dtype=kind))
+    properties.set_obj_track_times(False)  # equal inputs make equal files, whatever the clock says
+    whole = h5s.create_simple(shape)
+    for first, length, source in sources:
+        whole.select_hyperslab((first, 0, 0), (1, 1, 1), block=(length, *shape[1:]))
+        part = h5s.create_simple((length, *shape[1:]))
+        properties.set_virtual(whole, source.encode(), name.encode(), part)
+    whole.select_all()
+    h5d.create(file.id, name.encode(), h5t.py_create(np.dtype(kind)), whole, properties)
 
 
 def _attributes(stack: Stack, reference: ReferencePoint, grid: Grid) -> dict[str, str]:
@@ -116,92 +164,80 @@ def _attributes(stack: Stack, reference: ReferencePoint, grid: Grid) -> dict[str
     }
 
 
-def _create_series(
-    file: h5py.File, stack: Stack, name: str, kind: type, shape: tuple[int, ...]
-) -> h5py.Dataset:
-    chunks = tuple(
-        min(size, most) for size, most in zip(shape, (_CHUNK_EPOCHS, _CHUNK_SIDE, _CHUNK_SIDE), strict=True)
+def _solution_attributes(folder: Path, update: Update) -> dict[str, str]:
+    """Attributes of every file that comes from the inversion."""
+    first = f"{update.stack.dates[0]:%Y%m%d}"
+    stack_attributes = read_attributes(folder / "inputs" / "ifgramStack.h5")
+    return stack_attributes | _inversion_attributes(update.stack, update.settings) | {"REF_DATE": first}
+
+
+def _template(folder: Path, update: Update) -> Path:
+    """Make a file with nothing but the attributes; writing sixty of them costs more than copying the file."""
+    path = folder / "template.h5"
+    dates = update.stack.dates
+    span = {"DATE12": f"{dates[0]:%Y%m%d}_{dates[-1]:%Y%m%d}"}
+    with h5py.File(path, "w", libver="latest") as file:
+        write_attributes(file, {**_solution_attributes(folder, update), **span, "FILE_TYPE": "", "UNIT": ""})
+    return path
+
+
+def _open_file(template: Path, path: Path, file_type: str, unit: str) -> h5py.File:
+    shutil.copyfile(template, path)
+    file = h5py.File(path, "r+", libver="latest")
+    file.attrs["FILE_TYPE"], file.attrs["UNIT"] = file_type, unit
+    return file
+
+
+def _open_layers(folder: Path, template: Path, update: Update) -> Layers:
+    """Make the files without time, their pixels still to be written."""
+    shape = update.stack.shape
+    single = (
+        ("temporalCoherence.h5", "temporalCoherence", np.float32, "temporalCoherence"),
+        ("avgSpatialCoh.h5", "coherence", np.float32, "coherence"),
+        ("numInvIfgram.h5", "mask", np.float32, "mask"),
+        ("networkParts.h5", "networkParts", np.uint16, "mask"),
+        ("maskRedundancy.h5", "mask", np.bool_, "mask"),
+        ("maskTempCoh.h5", "mask", np.bool_, "mask"),
     )
-    file["date"] = np.array([f"{day:%Y%m%d}" for day in stack.dates], dtype="S8")
-    file["bperp"] = stack.perpendicular_baselines_m()[1]
-    return file.create_dataset(name, shape, kind, chunks=chunks, track_times=False)
+    arrays = []
+    for file_name, dataset, kind, file_type in single:
+        with _open_file(template, folder / file_name, file_type, "1") as file:
+            create_array(file, dataset, shape, kind)
+        arrays.append(map_array(folder / file_name, dataset, writable=True).reshape(-1))
+    windows: dict[str, tuple[str, Window | None]] = {WHOLE_RECORD.name: ("velocity.h5", None)}
+    windows |= {window.name: ("velocityWindows.h5", window) for window in update.settings.windows}
+    for file_name in ("velocity.h5", "velocityWindows.h5"):
+        with _open_file(template, folder / file_name, "velocity", "m/year") as file:
+            for name, (of_file, window) in windows.items():
+                if of_file == file_name:
+                    _create_line(file, "" if window is None else f"_{name}", window, shape)
+    lines, line_epochs = {}, {}
+    for name, (file_name, window) in windows.items():
+        suffix = "" if window is None else f"_{name}"
+        *rows, epochs = (
+            map_array(folder / file_name, dataset + suffix, writable=True).reshape(-1)
+            for dataset, _, _ in _LINE_LAYERS
+        )
+        lines[name], line_epochs[name] = rows, epochs
+    return Layers(*arrays, lines=lines, line_epochs=line_epochs)
 
 
-def _of_series(attributes: Mapping[str, str], stack: Stack, unit: str) -> dict[str, str]:
-    first = f"{stack.dates[0]:%Y%m%d}"
-    return {**attributes, "FILE_TYPE": "timeseries", "UNIT": unit, "REF_DATE": first}
+def _create_line(file: h5py.File, suffix: str, window: Window | None, shape: tuple[int, int]) -> None:
+    for dataset, attribute, unit in _LINE_LAYERS:
+        kind = np.uint16 if attribute == "n_epochs" else np.float32
+        create_array(file, dataset + suffix, shape, kind)
+        file[dataset + suffix].attrs["UNIT"] = unit
+        if window is not None:
+            file[dataset + suffix].attrs["WINDOW_DAYS"] = window.days
 
 
-def _layers_of(block: Block, stack: Stack, settings: RevisionSettings) -> dict[str, NDArray[Any]]:
-    """Everything without time that a block of pixels yields, flat."""
-    solution = block.solution
-    lines = fit_windows(
-        stack.dates, solution.los_m, (WHOLE_RECORD, *settings.windows), solution.pairs_per_epoch > 0
-    )
-    layers: dict[str, NDArray[Any]] = {
-        "temporalCoherence": solution.temporal_coherence,
-        "coherence": block.mean_coherence,
-        "observations": solution.n_observations.astype(np.float32),
-        "networkParts": solution.parts,
-        "redundant": solution.redundant,
-    }
-    for name, line in lines.items():
-        suffix = "" if name == WHOLE_RECORD.name else f"_{name}"
-        layers |= {dataset + suffix: getattr(line, attribute) for dataset, attribute, _ in _LINE_LAYERS}
-    return layers
-
-
-def _write_layers(
-    folder: Path,
-    stack: Stack,
-    settings: RevisionSettings,
-    layers: dict[str, NDArray[Any]],
-    attributes: Mapping[str, str],
-) -> None:
-    """Write the files without time."""
+def _write_land(folder: Path, template: Path) -> NDArray[np.bool_]:
+    """Write MintPy's water mask from the geometry; return it flat."""
     with open_hdf5(folder / "inputs" / "geometryGeo.h5") as file:
         land = file["waterMask"][:]
-    redundant = layers["redundant"]
-    with np.errstate(invalid="ignore"):
-        reliable = (layers["temporalCoherence"] >= settings.min_temporal_coherence) & redundant & land
-    single = (
-        ("temporalCoherence.h5", "temporalCoherence", layers["temporalCoherence"], "temporalCoherence"),
-        ("avgSpatialCoh.h5", "coherence", layers["coherence"], "coherence"),
-        ("numInvIfgram.h5", "mask", layers["observations"], "mask"),
-        ("networkParts.h5", "networkParts", layers["networkParts"], "mask"),
-        ("maskRedundancy.h5", "mask", redundant, "mask"),
-        ("maskTempCoh.h5", "mask", reliable, "mask"),
-        ("waterMask.h5", "waterMask", land, "waterMask"),
-    )
-    for file_name, dataset, array, file_type in single:
-        with h5py.File(folder / file_name, "w") as file:
-            file.create_dataset(dataset, data=array, track_times=False)
-            write_attributes(file, {**attributes, "FILE_TYPE": file_type, "UNIT": "1"})
-    _write_lines(folder / "velocity.h5", stack, layers, attributes, None, "")
-    with h5py.File(folder / "velocityWindows.h5", "w") as file:
-        write_attributes(file, {**attributes, "FILE_TYPE": "velocity", "UNIT": "m/year"})
-    for window in settings.windows:
-        _write_lines(folder / "velocityWindows.h5", stack, layers, attributes, window, f"_{window.name}")
-
-
-def _write_lines(
-    path: Path,
-    stack: Stack,
-    layers: Mapping[str, NDArray[Any]],
-    attributes: Mapping[str, str],
-    window: Window | None,
-    suffix: str,
-) -> None:
-    """Add the layers of one window, or of the whole record, to a velocity file."""
-    first, last = f"{stack.dates[0]:%Y%m%d}", f"{stack.dates[-1]:%Y%m%d}"
-    with h5py.File(path, "a") as file:
-        for dataset, _, unit in _LINE_LAYERS:
-            created = file.create_dataset(dataset + suffix, data=layers[dataset + suffix], track_times=False)
-            created.attrs["UNIT"] = unit
-            if window is not None:
-                created.attrs["WINDOW_DAYS"] = window.days
-        span = {"START_DATE": first, "END_DATE": last, "DATE12": f"{first}_{last}", "REF_DATE": first}
-        write_attributes(file, {**attributes, **span, "FILE_TYPE": "velocity", "UNIT": "m/year"})
+    with _open_file(template, folder / "waterMask.h5", "waterMask", "1") as file:
+        file.create_dataset("waterMask", data=land, track_times=False)
+    return land.reshape(-1)
 
 
 def _inversion_attributes(stack: Stack, settings: RevisionSettings) -> dict[str, str]:

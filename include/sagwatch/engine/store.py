@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ from sagwatch.domain.grid import Grid
 from sagwatch.engine.files import ASIDE
 from sagwatch.engine.geometry import Geometry, read_geometry, write_geometry
 from sagwatch.engine.interferogram import Layers, StoredInterferogram, read_layers, write_interferogram
-from sagwatch.engine.manifest import Manifest, ReferencePoint, RevisionSettings, read_manifest, verify
-from sagwatch.engine.revision import Revision, build_revision, read_revision
+from sagwatch.engine.manifest import Manifest, ReferencePoint, RevisionSettings, verify
+from sagwatch.engine.revision import Revision, build_revision, delete_revision, read_revision
 from sagwatch.engine.stack import Stack, make_stack
+from sagwatch.engine.window import Effort
 from sagwatch.errors import BadInputError
 
 
@@ -77,12 +77,21 @@ class TrackStore:
         members: Sequence[StoredInterferogram],
         settings: RevisionSettings,
         reference: ReferencePoint,
-        threads: int | None = None,
+        effort: Effort | None = None,
+        *,
+        from_scratch: bool = False,
     ) -> Path:
         """Solve the interferograms and make the revision's folder; see `revision.build_revision`."""
-        stack = self.stack(members)
         return build_revision(
-            self.revisions, number, stack, self.grid, self.geometry_path, settings, reference, threads
+            self.revisions,
+            number,
+            self.stack(members),
+            self.grid,
+            self.geometry_path,
+            settings,
+            reference,
+            effort,
+            from_scratch=from_scratch,
         )
 
     def revision_folders(self) -> list[Path]:
@@ -98,8 +107,5 @@ class TrackStore:
         return verify(self.revisions / name)
 
     def delete_revision(self, name: str) -> None:
-        """Delete an old revision; its interferograms stay."""
-        manifest = read_manifest(self.revisions / name)
-        doomed = self.revisions / f"{ASIDE}deleted-{manifest.folder_name}"
-        (self.revisions / name).rename(doomed)
-        shutil.rmtree(doomed)
+        """Delete an old revision, and the blocks that no other one stands on; its interferograms stay."""
+        delete_revision(self.revisions, name)

@@ -28,7 +28,7 @@ _KIND = {
     Weight.NONE: kernel.WEIGHT_NONE,
 }
 # A new acquisition changes what lies further back less and less: by a factor of ten each two to three mean pairs.
-_SETTLING_PAIRS = 8
+SETTLING_PAIRS = 7.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,9 @@ class Effort:
         The same for all updates together.
     block_epochs
         Series are stored, and checkpoints made, in blocks of so many epochs.
+    settling_pairs
+        A checkpoint is made where so many mean pairs, and the longest one, have followed: less makes updates go back
+        further more often, more makes each of them longer.
     memory_bytes
         Arrays of pixels that are held at a time.
     threads
@@ -52,6 +55,7 @@ class Effort:
     tolerance_mm: float = 1e-4
     budget_mm: float = 5e-4
     block_epochs: int = 16
+    settling_pairs: float = SETTLING_PAIRS
     memory_bytes: int = 512 * 2**20
     threads: int | None = None
 
@@ -88,7 +92,7 @@ class Checkpoint:
         counts[kernel.MEETS] = 1
         return cls(0, 0, np.zeros((kernel.float_rows(0), n_pixels)), counts)
 
-    def of(self, pixels: NDArray[np.int64]) -> Checkpoint:
+    def of(self, pixels: NDArray[np.int64] | slice) -> Checkpoint:
         """The same for some of its pixels."""
         return Checkpoint(self.epoch, self.reach, self.floats[:, pixels], self.counts[:, pixels])
 
@@ -145,7 +149,8 @@ class Taken:
 class Renewed:
     """What an update found: the solution from the newest checkpoint on, and for some pixels from older ones.
 
-    ``older`` holds (pixels, solution) by falling first epoch; a later entry replaces an earlier one.
+    ``older`` holds (pixels, solution) by falling first epoch; a later entry replaces an earlier one. What it says about
+    the epochs, quality and checkpoints of ``newest`` is in ``newest`` already.
     """
 
     newest: WindowSolution
@@ -157,12 +162,12 @@ class Renewed:
         return min([self.newest.first, *(solution.first for _, solution in self.older)])
 
 
-def emission_epochs(network: Network, after: int, block_epochs: int) -> tuple[int, ...]:
+def emission_epochs(network: Network, after: int, effort: Effort) -> tuple[int, ...]:
     """Epochs after ``after`` at which a checkpoint is made: block borders that new acquisitions hardly reach."""
     spans = network.later - network.earlier
-    settling = network.bandwidth + math.ceil(_SETTLING_PAIRS * float(np.mean(spans)))
-    first = (after // block_epochs + 1) * block_epochs
-    return tuple(range(first, network.n_epochs - settling, block_epochs))
+    settling = network.bandwidth + math.ceil(effort.settling_pairs * float(np.mean(spans)))
+    first = (after // effort.block_epochs + 1) * effort.block_epochs
+    return tuple(range(first, network.n_epochs - settling, effort.block_epochs))
 
 
 def solve_window(
@@ -206,7 +211,9 @@ def solve_window(
         floats=np.empty((len(emit), kernel.float_rows(most), n_pixels)),
         counts=np.empty((len(emit), kernel.count_rows(most), n_pixels), np.uint16),
     )
-    _share(n_pixels, effort.n_threads, (window, _rules(settings, effort), _times(network, years), given, result))
+    _share(
+        n_pixels, effort.n_threads, (window, _rules(settings, effort), _times(network, years), given, result)
+    )
     checkpoints = tuple(
         Checkpoint(
             epoch,
@@ -268,7 +275,7 @@ def solve_from(
             np.ascontiguousarray(start.floats),
             np.ascontiguousarray(start.counts),
         )
-        emit = emission_epochs(network, start.epoch, effort.block_epochs)
+        emit = emission_epochs(network, start.epoch, effort)
         return solve_window(network, given, start, emit, settings, effort, float_type, years)
 
     ways = [Taken(0, lambda: Checkpoint.empty(n_pixels)), *taken]
@@ -279,9 +286,31 @@ def solve_from(
         if pixels.size == 0:
             break
         solution = solve_at(way.load().of(pixels), pixels)
+        _patch(newest, pixels, solution)
         older.append((pixels, solution))
         pixels = pixels[solution.needs_older]
     return Renewed(newest, tuple(older))
+
+
+def _patch(newest: WindowSolution, pixels: NDArray[np.int64], solution: WindowSolution) -> None:
+    """Write what a solution from an older checkpoint says about some pixels into the newest one."""
+    shift = newest.first - solution.first
+    newest.los_m[:, pixels] = solution.los_m[shift:]
+    newest.pairs_per_epoch[:, pixels] = solution.pairs_per_epoch[shift:]
+    newest.line[:, pixels] = solution.line
+    for name in (
+        "temporal_coherence",
+        "mean_coherence",
+        "n_observations",
+        "parts",
+        "redundant",
+        "left_out_m",
+    ):
+        getattr(newest, name)[pixels] = getattr(solution, name)
+    theirs = {checkpoint.epoch: checkpoint for checkpoint in solution.checkpoints}
+    for checkpoint in newest.checkpoints:
+        checkpoint.floats[:, pixels] = theirs[checkpoint.epoch].floats
+        checkpoint.counts[:, pixels] = theirs[checkpoint.epoch].counts
 
 
 def _window(
