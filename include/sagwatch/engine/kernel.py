@@ -21,10 +21,11 @@ is computed for each pixel. Where it is above the tolerance the pixel is handed 
 solution is taken up at an older checkpoint; at epoch 0 nothing is left out. What was left out adds up from
 checkpoint to checkpoint (``drift``) and is bounded in the same way.
 
-This needs that no part other than that of epoch s has epochs on both sides of s; otherwise the smallest velocities on
-both sides depend on each other. Such a pixel is handed back too. A pixel whose network has a hole at a step that no
-pair crosses needs nothing special: the step is 0. If parts interlock, it goes to `_solve_torn`, which lets them move
-against each other until the velocity norm is smallest: the answer of MintPy's singular value decomposition.
+This needs that one part at most has epochs on both sides of s, not counting a part that ends with s itself, which
+stays where it is; otherwise the smallest velocities on both sides depend on each other. Such a pixel is handed back
+too. A pixel whose network has a hole at a step that no pair crosses needs nothing special: the step is 0. If parts
+interlock, it goes to `_solve_torn`, which lets them move against each other until the velocity norm is smallest: the
+answer of MintPy's singular value decomposition.
 
 Everything is float64 inside; phases, coherences and displacements are float32 outside. Tiles are independent and
 every sum has one fixed order, so the answer does not depend on how many threads share the tiles.
@@ -50,7 +51,7 @@ ZERO_PIVOT = 1e-11
 # Rows of a checkpoint's float64 array; the rows of the factorisation follow from BLOCK on.
 BASE, REAL, IMAGINARY, SUM_D, SUM_TD, SUM_DD, SUM_LAG, SUM_CROSS, COHERENCE, DRIFT, BLOCK = range(11)
 # Rows of its uint16 array; pairs per epoch of the rim and its labels follow from RIM on.
-N_OBSERVATIONS, N_COHERENCE, CLOSED_PARTS, MEETS, RIM = range(5)
+N_OBSERVATIONS, N_COHERENCE, CLOSED_PARTS, MEETS, KNOWN, RIM = range(6)
 # Rows of the line through the whole record.
 VELOCITY, VELOCITY_STD, INTERCEPT, INTERCEPT_STD, RESIDUE, CORRELATION = range(6)
 LINE_ROWS = 6
@@ -439,6 +440,10 @@ def _finish(start, width, window, rules, times, given, tile, result):
     for m in range(reach + 1):
         for t in range(width):
             touched[m, t] = given.counts[RIM + m, start + t]
+    total = numbers[N_OBSERVATIONS].copy()
+    for i in range(tile.w.shape[0] if window.emit.shape[0] > 0 else 0):
+        for t in range(width):
+            total[t] += 1.0 if tile.w[i, t] > 0.0 else 0.0
     _measure_change(start, width, window, rules, given, tile, result)
     emitted = 0
     for j in range(n_epochs):
@@ -449,7 +454,7 @@ def _finish(start, width, window, rules, times, given, tile, result):
                 for t in range(width):
                     numbers[MEETS, t] *= 1.0 if touched[j - 1, t] >= rules.least_pairs else 0.0
         if emitted < window.emit.shape[0] and window.emit[emitted] == j:
-            _emit_sums(start, width, window, given, tile, result, emitted, sums, numbers, touched)
+            _emit_sums(start, width, window, given, tile, result, emitted, sums, numbers, touched, total)
             emitted += 1
         for i in range(window.first_pair[j], window.first_pair[j + 1]):
             _add_pair(start, width, window, given, tile, sums, numbers, touched, i)
@@ -517,8 +522,11 @@ def _measure_change(start, width, window, rules, given, tile, result):
 
 
 @njit(cache=True, nogil=True)
-def _emit_sums(start, width, window, given, tile, result, number, sums, numbers, touched):
-    """Write down the sums of a checkpoint; the block is there already."""
+def _emit_sums(start, width, window, given, tile, result, number, sums, numbers, touched, total):
+    """Write down the sums of a checkpoint; the block is there already. ``total`` counts all pairs of a pixel.
+
+    A pixel that no pair has seen is unknown, in the stored series too; one that is seen later only begins at 0.
+    """
     e, reach = window.emit[number], window.emit_reach[number]
     floats, counts = result.floats[number], result.counts[number]
     frozen = BLOCK + reach * (reach + 1) // 2 + 2 * reach
@@ -530,6 +538,7 @@ def _emit_sums(start, width, window, given, tile, result, number, sums, numbers,
         for b in range(1, reach + 1):
             floats[frozen + b - 1, start + t] = tile.position[e + b, t] - tile.position[e, t]
         counts[N_OBSERVATIONS, start + t] = numbers[N_OBSERVATIONS, t]
+        counts[KNOWN, start + t] = total[t] > 0.0
         counts[N_COHERENCE, start + t] = numbers[N_COHERENCE, t]
         counts[MEETS, start + t] = numbers[MEETS, t]
         for b in range(reach + 1):
@@ -561,7 +570,7 @@ def _write(start, width, window, rules, times, given, tile, result, sums, number
         result.redundant[start + t] = n > 0.0 and numbers[MEETS, t] > 0.0
         if n == 0.0:
             result.parts[start + t] = window.n_before + window.years.shape[0]
-        elif given.counts[N_OBSERVATIONS, start + t] == 0 and window.n_before > 0:
+        elif given.counts[KNOWN, start + t] == 0 and window.n_before > 0:
             # Seen for the first time: what was unknown before the checkpoint is now known to begin at 0.
             result.needs_older[start + t] = True
     _draw_lines(start, width, rules, times, tile, result, sums, numbers)
@@ -607,8 +616,8 @@ def _solve_torn(start, t, window, given, tile):
 
     Each part is solved by itself; then the parts are shifted against each other so that the sum of squared
     velocities is smallest. The shifts solve a small system: the graph Laplacian of the parts, where every step
-    of time that leads from one part to another is a spring of stiffness 1/dt^2. Also tells whether a part other
-    than the first goes on before the checkpoint, so that this solution does not hold.
+    of time that leads from one part to another is a spring of stiffness 1/dt^2. Also tells whether several parts go on
+    before the checkpoint, so that this solution does not hold.
     """
     n_epochs = window.years.shape[0]
     root = _roots(start, t, window, given, tile, n_epochs)
@@ -621,18 +630,50 @@ def _solve_torn(start, t, window, given, tile):
             n_parts += 1
         else:
             part[m] = part[a]
-    goes_on = False
-    for b in range(1, window.reach + 1):
-        goes_on |= _start_label(start, t, window, given, b) > 0 and part[b] != 0
+    closed = np.int64(given.counts[CLOSED_PARTS, start + t])
     position = np.empty(n_epochs)
     _solve_parts(start, t, window, given, tile, part, position)
-    if n_parts > 1:
-        shift = _smallest_velocity_shifts(position, part, n_parts, window.steps_year)
+    origin = position[0]
+    for m in range(n_epochs):
+        position[m] -= origin if part[m] == 0 else 0.0
+    n_free, goes_on = _hold_to_checkpoint(start, t, window, given, part, n_parts, position)
+    if n_free > 1:
+        shift = _smallest_velocity_shifts(position, part, n_free, window.steps_year)
         for m in range(n_epochs):
             position[m] += shift[part[m]]
     for m in range(n_epochs):
-        tile.position[m, t] = position[m] - position[0] + given.floats[BASE, start + t]
-    return np.int64(given.counts[CLOSED_PARTS, start + t]) + n_parts, goes_on
+        tile.position[m, t] = position[m] + given.floats[BASE, start + t]
+    return closed + n_parts, goes_on
+
+
+@njit(cache=True, nogil=True)
+def _hold_to_checkpoint(start, t, window, given, part, n_parts, position):
+    """Bring the part that goes on before the checkpoint to where it was, if that is not the part of the first epoch.
+
+    It is then at rest like the first one, so it takes its number, 0. Returns the number of parts that are left, and
+    whether several go on before the checkpoint, so that this solution does not hold.
+    """
+    reach = window.reach
+    frozen = BLOCK + reach * (reach + 1) // 2 + 2 * reach
+    other, moved = 0, 0.0
+    several = False
+    for b in range(1, reach + 1):
+        if _start_label(start, t, window, given, b) > 0 and part[b] != 0:
+            several |= other > 0 and other != part[b]
+            if other == 0:
+                other = part[b]
+                moved = given.floats[frozen + b - 1, start + t] - position[b]
+    if other == 0:
+        return n_parts, False
+    for m in range(1, part.shape[0]):
+        several |= part[m] == 0
+    for m in range(part.shape[0]):
+        if part[m] == other:
+            position[m] += moved
+            part[m] = 0
+        elif part[m] > other:
+            part[m] -= 1
+    return n_parts - 1, several
 
 
 @njit(cache=True, nogil=True)

@@ -57,7 +57,7 @@ from sagwatch.engine.revision_files import read_facts, read_line, write_inputs, 
 from sagwatch.engine.sealed import CHECKPOINTS, SERIES, flush_names, remove_unnamed, seal
 from sagwatch.engine.solve import check_reference
 from sagwatch.engine.stack import Stack
-from sagwatch.engine.update import Base, Past, Plan, Update, make_plan
+from sagwatch.engine.update import Base, Past, Plan, Update, key_of, make_plan
 from sagwatch.engine.velocity import Line
 from sagwatch.engine.window import Effort
 from sagwatch.errors import BadRevisionError
@@ -169,7 +169,7 @@ def build_revision(
 
 
 def solve_past(
-    revision: Revision, stack: Stack, settings: RevisionSettings, day: date, effort: Effort
+    revision: Revision, stack: Stack, settings: RevisionSettings, day: date, effort: Effort | None = None
 ) -> Past:
     """The solution as it was when ``day`` was the newest acquisition, in memory.
 
@@ -182,6 +182,7 @@ def solve_past(
     settings
         The revision's.
     """
+    effort = effort or Effort()
     manifest, reference = revision.manifest, revision.manifest.reference
     past = replace(stack, known=read_facts(revision.folder)).until(day)
     base = Base(revision.folder.parent.parent, manifest)
@@ -231,7 +232,7 @@ def _base(
 
 
 def _checked_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
-    """Plan the update; every file that it reads is there and is what its hash says."""
+    """Plan the update; every file is there, and every new one is what its hash says."""
     plan = make_plan(stack, base)
     if plan.base is not None and plan.base.manifest.block_epochs != effort.block_epochs:
         plan = make_plan(stack, None)
@@ -242,10 +243,9 @@ def _checked_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
     except BadRevisionError as problem:
         log.warning("%s; everything is solved anew", problem)
         plan = make_plan(stack, None)
-    known = set(plan.base.manifest.members) if plan.base is not None else set()
-    read = stack.members[plan.first_pair :]
-    check_hashes(stack.folder, read)
-    check_hashes(stack.folder, [member for member in stack.members[: plan.first_pair] if member not in known])
+    known = {key_of(member) for member in plan.base.manifest.members} if plan.base is not None else set()
+    # Those of the base were checked when they came in, and are again by every audit.
+    check_hashes(stack.folder, [member for member in stack.members if key_of(member) not in known])
     check_presence(stack.folder, stack.members)
     return plan
 

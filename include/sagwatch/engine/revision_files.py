@@ -17,7 +17,7 @@ from sagwatch.engine.interferogram import (
     COHERENCE,
     COMPONENT,
     PHASE,
-    map_array,
+    map_at,
     open_hdf5,
     read_attributes,
     write_attributes,
@@ -29,6 +29,7 @@ from sagwatch.engine.update import Layers, Update, apply_patches, open_files
 from sagwatch.engine.velocity import Line, Window
 
 PAIR_FACTS = "pairFacts.h5"
+_TEMPLATE = "template.h5"
 _LINE_LAYERS = (
     ("velocity", "velocity_m_yr", "m/year"),
     ("velocityStd", "velocity_std_m_yr", "m/year"),
@@ -76,7 +77,6 @@ def write_solution(folder: Path, update: Update) -> tuple[list[Path], list[Path]
     template = _template(folder, update)
     layers = _open_layers(folder, template, update)
     land = _write_land(folder, template)
-    template.unlink()
     blocks, checkpoints = open_files(folder, update)
     patches = update.solve(layers, blocks, checkpoints, land)
     patched = apply_patches(folder, update.plan, patches)
@@ -87,17 +87,16 @@ def write_solution(folder: Path, update: Update) -> tuple[list[Path], list[Path]
 
 def write_series(folder: Path, update: Update, blocks: Sequence[Sealed]) -> None:
     """Write MintPy's series as views of the sealed blocks, relative, so that the track can be moved as a whole."""
-    stack = update.stack
-    attributes = _solution_attributes(folder, update)
+    stack, template = update.stack, folder / _TEMPLATE
     baselines_m = stack.perpendicular_baselines_m()[1]
     layers = (("timeseries.h5", LOS, np.float32, np.nan, "m"), ("pairsPerEpoch.h5", PAIRS, np.uint8, 0, "1"))
     for file_name, dataset, kind, fill, unit in layers:
-        with h5py.File(folder / file_name, "w", libver="latest") as file:
+        with _open_file(template, folder / file_name, "timeseries", unit) as file:
             sources = [(block.epoch, block.length, f"../../{block.name}") for block in blocks]
             _create_view(file, dataset, (len(stack.dates), *stack.shape), kind, fill, sources)
             file["date"] = np.array([f"{day:%Y%m%d}" for day in stack.dates], dtype="S8")
             file["bperp"] = baselines_m
-            write_attributes(file, {**attributes, "FILE_TYPE": "timeseries", "UNIT": unit})
+    template.unlink()
 
 
 def read_line(path: Path, suffix: str) -> Line:
@@ -173,7 +172,7 @@ def _solution_attributes(folder: Path, update: Update) -> dict[str, str]:
 
 def _template(folder: Path, update: Update) -> Path:
     """Make a file with nothing but the attributes; writing sixty of them costs more than copying the file."""
-    path = folder / "template.h5"
+    path = folder / _TEMPLATE
     dates = update.stack.dates
     span = {"DATE12": f"{dates[0]:%Y%m%d}_{dates[-1]:%Y%m%d}"}
     with h5py.File(path, "w", libver="latest") as file:
@@ -202,33 +201,37 @@ def _open_layers(folder: Path, template: Path, update: Update) -> Layers:
     arrays = []
     for file_name, dataset, kind, file_type in single:
         with _open_file(template, folder / file_name, file_type, "1") as file:
-            create_array(file, dataset, shape, kind)
-        arrays.append(map_array(folder / file_name, dataset, writable=True).reshape(-1))
+            at = create_array(file, dataset, shape, kind)
+        arrays.append(map_at(folder / file_name, at, (shape[0] * shape[1],), kind, writable=True))
     windows: dict[str, tuple[str, Window | None]] = {WHOLE_RECORD.name: ("velocity.h5", None)}
     windows |= {window.name: ("velocityWindows.h5", window) for window in update.settings.windows}
+    lines, line_epochs = {}, {}
     for file_name in ("velocity.h5", "velocityWindows.h5"):
+        places = {}
         with _open_file(template, folder / file_name, "velocity", "m/year") as file:
             for name, (of_file, window) in windows.items():
                 if of_file == file_name:
-                    _create_line(file, "" if window is None else f"_{name}", window, shape)
-    lines, line_epochs = {}, {}
-    for name, (file_name, window) in windows.items():
-        suffix = "" if window is None else f"_{name}"
-        *rows, epochs = (
-            map_array(folder / file_name, dataset + suffix, writable=True).reshape(-1)
-            for dataset, _, _ in _LINE_LAYERS
-        )
-        lines[name], line_epochs[name] = rows, epochs
+                    places[name] = _create_line(file, "" if window is None else f"_{name}", window, shape)
+        for name, offsets in places.items():
+            *lines[name], line_epochs[name] = (
+                map_at(folder / file_name, at, (shape[0] * shape[1],), kind, writable=True)
+                for at, kind in offsets
+            )
     return Layers(*arrays, lines=lines, line_epochs=line_epochs)
 
 
-def _create_line(file: h5py.File, suffix: str, window: Window | None, shape: tuple[int, int]) -> None:
+def _create_line(
+    file: h5py.File, suffix: str, window: Window | None, shape: tuple[int, int]
+) -> list[tuple[int, type]]:
+    """Reserve the layers of a line; return where each begins, and its type."""
+    places = []
     for dataset, attribute, unit in _LINE_LAYERS:
         kind = np.uint16 if attribute == "n_epochs" else np.float32
-        create_array(file, dataset + suffix, shape, kind)
+        places.append((create_array(file, dataset + suffix, shape, kind), kind))
         file[dataset + suffix].attrs["UNIT"] = unit
         if window is not None:
             file[dataset + suffix].attrs["WINDOW_DAYS"] = window.days
+    return places
 
 
 def _write_land(folder: Path, template: Path) -> NDArray[np.bool_]:

@@ -36,15 +36,15 @@ LOS, PAIRS = "timeseries", "pairsPerEpoch"
 _HASH_LETTERS = 16
 
 
-def create_array(file: h5py.File, name: str, shape: Sequence[int], dtype: DTypeLike) -> None:
-    """Reserve a dataset in one piece; it is filled by `map_array` after the file was closed."""
+def create_array(file: h5py.File, name: str, shape: Sequence[int], dtype: DTypeLike) -> int:
+    """Reserve a dataset in one piece; return where its pixels begin. It is filled through a map of the closed file."""
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_layout(h5d.CONTIGUOUS)
     properties.set_alloc_time(h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5d.FILL_TIME_NEVER)
     properties.set_obj_track_times(False)
     kind = h5t.py_create(np.dtype(dtype), logical=True)
-    h5d.create(file.id, name.encode(), kind, h5s.create_simple(tuple(shape)), properties)
+    return h5d.create(file.id, name.encode(), kind, h5s.create_simple(tuple(shape)), properties).get_offset()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from scipy.linalg import solveh_banded
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from sagwatch.engine.interferogram import COHERENCE, COMPONENT, PHASE, StoredInterferogram, map_at, open_hdf5
+from sagwatch.engine.interferogram import COHERENCE, COMPONENT, PHASE, StoredInterferogram, open_hdf5
 from sagwatch.engine.network import Network
 from sagwatch.errors import BadRevisionError
 
@@ -134,12 +135,22 @@ class Stack:
             np.empty((len(members), size), np.float32),
             np.empty((len(members), size), np.float32),
         )
-        part = slice(None) if pixels is None else pixels
-        n_pixels = self.shape[0] * self.shape[1]
+        # Pixels that are few are picked from the stretch that holds them.
+        begin, end = (
+            (strip.start, strip.stop)
+            if pixels is None
+            else (strip.start + pixels[0], strip.start + pixels[-1] + 1)
+        )
+        stretch = np.empty(end - begin, np.float32)
         for i, member in enumerate(members):
-            path, known = self.path(member), facts[member.id]
-            phase[i] = map_at(path, known.phase_at, (n_pixels,), np.float32)[strip][part]
-            coherence[i] = map_at(path, known.coherence_at, (n_pixels,), np.float32)[strip][part]
+            known = facts[member.id]
+            with self.path(member).open("rb", buffering=0) as file:
+                for row, at in ((phase[i], known.phase_at), (coherence[i], known.coherence_at)):
+                    target = row if pixels is None else stretch
+                    if os.preadv(file.fileno(), [target.data], at + 4 * begin) != target.nbytes:
+                        raise BadRevisionError(f"{self.path(member)} is cut short; fetch the product again")
+                    if pixels is not None:
+                        row[:] = stretch[pixels - pixels[0]]
         return phase, coherence
 
     def read(self, name: str, rows: slice) -> NDArray[np.float32]:

@@ -94,7 +94,9 @@ def make_plan(stack: Stack, base: Base | None) -> Plan:
     """Compare the wanted interferograms with those of the base."""
     if base is None:
         return Plan(stack, None, (), ())
-    changed = {_key(member) for member in stack.members} ^ {_key(member) for member in base.manifest.members}
+    changed = {key_of(member) for member in stack.members} ^ {
+        key_of(member) for member in base.manifest.members
+    }
     earliest = min((key[0] for key in changed), default=stack.dates[-1])
     epochs = base.manifest.epochs
     last = len(stack.dates) - 1
@@ -111,7 +113,7 @@ def make_plan(stack: Stack, base: Base | None) -> Plan:
     return Plan(stack, base, holds, tuple(block for block in base.manifest.series if block.after <= first))
 
 
-def _key(member: StoredInterferogram) -> tuple[date, date, str, str]:
+def key_of(member: StoredInterferogram) -> tuple[date, date, str, str]:
     """What makes an interferogram another one; its baseline may be unknown, and NaN is never equal."""
     return member.reference, member.secondary, member.id, member.sha256
 
