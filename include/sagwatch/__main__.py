@@ -150,11 +150,13 @@ def deliver(_: argparse.Namespace) -> None:
 
 
 def audit(wish: argparse.Namespace) -> None:
+    from sagwatch.engine.mintpy_programs import Sample
     from sagwatch.orchestration import wiring
     from sagwatch.steps.audit_track import audit_track
 
+    sample = None if wish.sample is None else Sample(wish.sample, wish.seed)
     for track in _site(wish.site).tracks:
-        found = audit_track(track, open_ledger(), wiring.data_folder(), wiring.clock().now())
+        found = audit_track(track, open_ledger(), wiring.data_folder(), wiring.clock().now(), sample)
         print(f"{track.id}: {'nothing is published' if found is None else 'equals MintPy'}")
         if found is not None:
             print(found.differences.table())
@@ -199,6 +201,16 @@ def _check_cloud_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--track", help="one track; all where it is left out")
 
 
+def _audit_arguments(parser: argparse.ArgumentParser) -> None:
+    _site_argument(parser)
+    parser.add_argument(
+        "--sample", type=int, metavar="N", help="compare N pixels drawn by chance instead of all"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of the sample; the same seed draws the same pixels"
+    )
+
+
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
     _site_argument(parser)
     parser.add_argument("track")
@@ -232,7 +244,9 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("watch", "what one run of a site's DAG does, here and now", _watch_arguments, watch),
     Command("deliver", "send what waits in the outbox", lambda _: None, deliver),
-    Command("audit", "check the published files, and their numbers against MintPy's", _site_argument, audit),
+    Command(
+        "audit", "check the published files, and their numbers against MintPy's", _audit_arguments, audit
+    ),
     Command(
         "export-mintpy",
         "a self-contained MintPy folder that may be changed",

@@ -11,7 +11,7 @@ from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.domain.ids import opaque_id
 from sagwatch.domain.site import Track
 from sagwatch.engine.manifest import verify
-from sagwatch.engine.mintpy_programs import Differences, compare_with_mintpy
+from sagwatch.engine.mintpy_programs import Differences, Sample, compare_with_mintpy
 from sagwatch.errors import BadRevisionError
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,12 @@ class Audit:
     problems: tuple[str, ...]
 
 
-def audit_track(track: Track, ledger: Ledger, data: Path, as_of: datetime) -> Audit | None:
+def audit_track(
+    track: Track, ledger: Ledger, data: Path, as_of: datetime, sample: Sample | None = None
+) -> Audit | None:
     """Audit the revision that readers see, and write the result down; None where nothing is published.
+
+    Every hash is checked; numbers on all pixels, or on a sample of them.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def audit_track(track: Track, ledger: Ledger, data: Path, as_of: datetime) -> Au
     except BadRevisionError as problem:
         _write_down(ledger, track, head.id, (str(problem),), {}, as_of)
         raise
-    differences = compare_with_mintpy(folder)
+    differences = compare_with_mintpy(folder, sample=sample)
     audit = Audit(head.id, differences, problems_of(differences))
     log.info("%s, revision %d:\n%s", track.id, head.number, differences.table())
     _write_down(ledger, track, head.id, audit.problems, asdict(differences), as_of)
