@@ -6,6 +6,7 @@
 #   make test [ARGS="tests/domain -x"]
 #   make psql [SITE=shaqu] [ROLE=analyst|owner] [SQL="SELECT ..."]
 #   make bench-run JSON=FILE [SIZES=40,20]
+#   make bench-engine JSON=FILE
 #   make kill-test [ROUNDS=n] [SEED=n]
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -17,7 +18,7 @@ LAUNCHER = @$(PYTHON) -B -m launcher
 SITE ?= shaqu
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop clean test status psql lock lint bench-run kill-test
+.PHONY: help run stop clean test status psql lock lint bench-run bench-engine kill-test
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -41,6 +42,11 @@ psql:
 bench-run:
 	$(if $(JSON),,$(error say where the figures go: make bench-run JSON=FILE))
 	$(LAUNCHER) bench '$(JSON)' $(if $(SIZES),--sizes '$(SIZES)')
+
+bench-engine:
+	$(if $(JSON),,$(error say where the figures go: make bench-engine JSON=FILE))
+	$(LAUNCHER) bench-engine '$(JSON)'
+
 
 kill-test:
 	$(LAUNCHER) kill-test $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SEED),--seed '$(SEED)')

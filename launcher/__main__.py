@@ -1,4 +1,4 @@
-"""`python3 -m launcher run|stop|clean|test|status|psql|lock|lint|bench|kill-test`: what the Makefile calls."""
+"""`python3 -m launcher run|stop|clean|test|status|psql|lock|lint|bench|bench-engine|kill-test`: what the Makefile calls."""
 
 from __future__ import annotations
 
@@ -217,6 +217,13 @@ def bench(arguments: argparse.Namespace) -> int:
     return _python("-m", "benchmarks", "--json", str(Path(arguments.file).resolve()), *words)
 
 
+def bench_engine(arguments: argparse.Namespace) -> int:
+    """Measure the engine beside MintPy and its peers, and write the figures as JSON."""
+    install.check_machine(ROOT)
+    install.ensure_environment(ROOT)
+    return _python("-m", "benchmarks.engine", "--json", str(Path(arguments.file).resolve()))
+
+
 def kill_test(arguments: argparse.Namespace) -> int:
     """Kill everything at random moments, many times, and compare the end with an undisturbed run."""
     install.check_machine(ROOT)
@@ -262,6 +269,7 @@ def _parser() -> argparse.ArgumentParser:
     one = command("bench", bench)
     one.add_argument("file")
     one.add_argument("--sizes", help="pixel sizes in metres, as 40,20")
+    command("bench-engine", bench_engine).add_argument("file")
     one = command("kill-test", kill_test)
     one.add_argument("--rounds", type=int, default=3)
     one.add_argument("--seed", type=int, default=1)

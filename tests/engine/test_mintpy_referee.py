@@ -46,7 +46,7 @@ def test_a_sample_is_drawn_by_its_seed_and_compared(built):
 
     differences = compare_with_mintpy(built.revision, sample=sample)
 
-    assert differences.pixels == 300
+    assert differences.pixels in (300, 301), "the reference pixel is always one of them"
     assert differences.seed == 5
     assert differences.of_pixels > 2500
     assert differences.whole_max_mm < 0.002

@@ -122,7 +122,12 @@ def test_other_settings_or_another_reference_are_solved_from_the_beginning(track
     build(track, 1, until(track, track.dates[34]))
 
     other = build(track, 2, track.members, coherence_threshold=0.3)
-    moved = track.store.build_revision(3, track.members, SETTINGS, ReferencePoint(9, 12), EFFORT)
+    complete = np.isfinite(track.phase_rad).all(axis=0)
+    complete[track.reference] = False
+    row, column = np.argwhere(complete)[0]
+    moved = track.store.build_revision(
+        3, track.members, SETTINGS, ReferencePoint(int(row), int(column)), EFFORT
+    )
 
     assert read_manifest(other).first_solved == 0
     assert read_manifest(moved).first_solved == 0

@@ -203,8 +203,9 @@ def compare_with_mintpy(
         eligible = _inverted_by_mintpy(ours)
         compared = eligible if sample is None else sample.draw(eligible)
         if sample is not None:
-            # MintPy inverts what is not water, so all the others are called water.
+            # MintPy always answers for the reference pixel. It inverts what is not water, so all the others are called water.
             (folder / "waterMask.h5").chmod(0o644)
+            compared[manifest.reference.row, manifest.reference.column] = True
             with h5py.File(folder / "waterMask.h5", "r+") as file:
                 file["waterMask"][:] = compared
         run_program("ifgram_inversion", _inversion_arguments(manifest), folder)
