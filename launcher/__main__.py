@@ -1,4 +1,4 @@
-"""`python3 -m launcher run|stop|clean|test|status|psql|lock|lint|bench|bench-engine|kill-test`: what the Makefile calls."""
+"""`python3 -m launcher run|stop|clean|test|status|psql|lock|lint|...`: what the Makefile calls."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ def compare_with_mintpy(
         eligible = _inverted_by_mintpy(ours)
         compared = eligible if sample is None else sample.draw(eligible)
         if sample is not None:
-            # MintPy always answers for the reference pixel. It inverts what is not water, so all the others are called water.
+            # MintPy inverts what is not water, so all others are called water; its reference pixel always counts.
             (folder / "waterMask.h5").chmod(0o644)
             compared[manifest.reference.row, manifest.reference.column] = True
             with h5py.File(folder / "waterMask.h5", "r+") as file:
