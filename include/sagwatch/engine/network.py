@@ -67,7 +67,7 @@ class Network:
     def reach(self, epoch: int) -> int:
         """How many epochs after ``epoch`` the pairs with an earlier epoch before it touch."""
         before = self.later[self.earlier < epoch]
-        return int(max(np.max(before, initial=epoch) - epoch, 0))
+        return int(np.max(before, initial=epoch)) - epoch
 
 
 @dataclass(frozen=True, slots=True)

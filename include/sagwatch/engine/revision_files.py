@@ -217,14 +217,15 @@ def _open_layers(folder: Path, template: Path, update: Update) -> Layers:
                 map_at(folder / file_name, at, (shape[0] * shape[1],), kind, writable=True)
                 for at, kind in offsets
             )
-    return Layers(*arrays, lines=lines, line_epochs=line_epochs)
+    agreement, coherence, observations, parts, redundant, reliable = arrays
+    return Layers(agreement, coherence, observations, parts, redundant, reliable, lines, line_epochs)
 
 
 def _create_line(
     file: h5py.File, suffix: str, window: Window | None, shape: tuple[int, int]
 ) -> list[tuple[int, type]]:
     """Reserve the layers of a line; return where each begins, and its type."""
-    places = []
+    places: list[tuple[int, type]] = []
     for dataset, attribute, unit in _LINE_LAYERS:
         kind = np.uint16 if attribute == "n_epochs" else np.float32
         places.append((create_array(file, dataset + suffix, shape, kind), kind))

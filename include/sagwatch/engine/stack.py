@@ -212,7 +212,7 @@ def _heights(network: Network, pairs: NDArray[np.float32], known: NDArray[np.boo
         design = np.zeros((values.size, network.n_epochs))
         rows = np.arange(values.size)
         design[rows, earlier], design[rows, later] = -1.0, 1.0
-        return np.linalg.lstsq(design[:, 1:], values, rcond=None)[0]
+        return np.asarray(np.linalg.lstsq(design[:, 1:], values, rcond=None)[0], np.float64)
     # The normal matrix of a connected network without its first epoch is banded and positive definite.
     normal = np.zeros((int(np.max(later - earlier)) + 1, network.n_epochs))
     right = np.zeros(network.n_epochs)

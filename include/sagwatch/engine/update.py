@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,8 +132,8 @@ class Layers:
     parts: NDArray[np.uint16]
     redundant: NDArray[np.bool_]
     reliable: NDArray[np.bool_]
-    lines: dict[str, Sequence[NDArray[np.float32]]]
-    line_epochs: dict[str, NDArray[np.uint16]]
+    lines: Mapping[str, Sequence[NDArray[Any]]]
+    line_epochs: Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
