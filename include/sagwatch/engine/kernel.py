@@ -21,11 +21,12 @@ is computed for each pixel. Where it is above the tolerance the pixel is handed 
 solution is taken up at an older checkpoint; at epoch 0 nothing is left out. What was left out adds up from
 checkpoint to checkpoint (``drift``) and is bounded in the same way.
 
-This needs that one part at most has epochs on both sides of s, not counting a part that ends with s itself, which
-stays where it is; otherwise the smallest velocities on both sides depend on each other. Such a pixel is handed back
-too. A pixel whose network has a hole at a step that no pair crosses needs nothing special: the step is 0. If parts
-interlock, it goes to `_solve_torn`, which lets them move against each other until the velocity norm is smallest: the
-answer of MintPy's singular value decomposition.
+This needs that one part at most has epochs on both sides of s; otherwise the smallest velocities on both sides depend
+on each other, and the pixel is handed back too. Epoch s may belong to another part that ends with it, if the next
+epoch is of the part that goes on: then the part of s stays where it is, and the next epoch counts as one of the rim. A
+pixel whose network has a hole at a step that no pair crosses needs nothing special: the step is 0. If parts interlock,
+it goes to `_solve_torn`, which lets them move against each other until the velocity norm is smallest: the answer of
+MintPy's singular value decomposition.
 
 Everything is float64 inside; phases, coherences and displacements are float32 outside. Tiles are independent and
 every sum has one fixed order, so the answer does not depend on how many threads share the tiles.
@@ -146,6 +147,7 @@ class Tile(NamedTuple):
     suspicious: NDArray[np.bool_]
     holes: NDArray[np.int64]
     open: NDArray[np.bool_]
+    held: NDArray[np.bool_]
 
 
 def float_rows(reach: int) -> int:
@@ -176,6 +178,7 @@ def solve_range(first, last, window, rules, times, given, result):
         np.empty(size, np.bool_),
         np.empty(size, np.int64),
         np.empty(size, np.bool_),
+        np.empty(size, np.bool_),
     )
     for start in range(first, last, size):
         width = min(size, last - start)
@@ -186,9 +189,9 @@ def solve_range(first, last, window, rules, times, given, result):
         _accumulate(start, width, given, tile)
         for t in range(width):
             parts = given.counts[CLOSED_PARTS, start + t] + tile.holes[t] + 1
-            tile.open[t] = False
+            tile.open[t], tile.held[t] = False, False
             if tile.suspicious[t]:
-                parts, tile.open[t] = _solve_torn(start, t, window, given, tile)
+                parts, tile.open[t], tile.held[t] = _solve_torn(start, t, window, given, tile)
             result.parts[start + t] = parts
         _finish(start, width, window, rules, times, given, tile, result)
 
@@ -510,7 +513,8 @@ def _measure_change(start, width, window, rules, given, tile, result):
     for t in range(width):
         least, greatest = 0.0, 0.0
         for b in range(1, reach + 1):
-            if _start_label(start, t, window, given, b) > 0:
+            # A part that ends at the checkpoint lies between its neighbours in time: the next epoch is one of them.
+            if _start_label(start, t, window, given, b) > 0 or (b == 1 and tile.held[t]):
                 now = tile.position[b, t] - tile.position[0, t]
                 change = now - given.floats[frozen + b - 1, start + t]
                 least, greatest = min(least, change), max(greatest, change)
@@ -637,13 +641,14 @@ def _solve_torn(start, t, window, given, tile):
     for m in range(n_epochs):
         position[m] -= origin if part[m] == 0 else 0.0
     n_free, goes_on = _hold_to_checkpoint(start, t, window, given, part, n_parts, position)
+    held = n_free < n_parts
     if n_free > 1:
         shift = _smallest_velocity_shifts(position, part, n_free, window.steps_year)
         for m in range(n_epochs):
             position[m] += shift[part[m]]
     for m in range(n_epochs):
         tile.position[m, t] = position[m] + given.floats[BASE, start + t]
-    return closed + n_parts, goes_on
+    return closed + n_parts, goes_on, held
 
 
 @njit(cache=True, nogil=True)
@@ -665,6 +670,8 @@ def _hold_to_checkpoint(start, t, window, given, part, n_parts, position):
                 moved = given.floats[frozen + b - 1, start + t] - position[b]
     if other == 0:
         return n_parts, False
+    # The first epoch's part must end there, and the next epoch must not hang on it by a spring.
+    several |= part[1] != other
     for m in range(1, part.shape[0]):
         several |= part[m] == 0
     for m in range(part.shape[0]):
