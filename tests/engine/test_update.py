@@ -15,7 +15,7 @@ import pytest
 from sagwatch.domain.grid import Grid
 from sagwatch.engine.files import ASIDE
 from sagwatch.engine.manifest import ReferencePoint, RevisionSettings, read_manifest
-from sagwatch.engine.mintpy_programs import compare_with_mintpy, export_mintpy, run_program
+from sagwatch.engine.mintpy_programs import compare_with_mintpy
 from sagwatch.engine.revision import read_revision, solve_past, verify
 from sagwatch.engine.store import TrackStore
 from sagwatch.engine.window import Effort
@@ -179,22 +179,6 @@ def test_the_past_is_what_an_update_gave_then(track):
     np.testing.assert_allclose(past.los_m * 1000, shown.los_m() * 1000, rtol=0, atol=1e-3)
     np.testing.assert_array_equal(past.observed, shown.observed())
     np.testing.assert_allclose(past.temporal_coherence, shown.layers.temporal_coherence, rtol=0, atol=3e-6)
-
-
-def test_mintpys_programs_read_a_revision_that_updates_made(track, tmp_path):
-    build(track, 1, until(track, track.dates[34]))
-    revision = build(track, 2, track.members)
-    export = export_mintpy(revision, tmp_path / "export")
-
-    assert "timeseries" in run_program("info", [str(revision / "timeseries.h5")], tmp_path)
-    series = str(revision / "timeseries.h5")
-    run_program("view", [series, "--nodisplay", "-o", "view.png", "--noverbose"], tmp_path)
-    run_program("tsview", [series, "--yx", "12", "14", "--nodisplay", "-o", "point"], tmp_path)
-    run_program("timeseries2velocity", [series, "-o", str(tmp_path / "velocity.h5")], tmp_path)
-    run_program("reference_point", ["timeseries.h5", "-y", "5", "-x", "6"], export)
-    run_program("remove_ramp", ["timeseries.h5", "-s", "linear", "-m", "maskTempCoh.h5"], export)
-    assert (export / "timeseries_ramp.h5").exists()
-    verify(revision)
 
 
 # --- kills
