@@ -574,8 +574,9 @@ def _write(start, width, window, rules, times, given, tile, result, sums, number
         result.redundant[start + t] = n > 0.0 and numbers[MEETS, t] > 0.0
         if n == 0.0:
             result.parts[start + t] = window.n_before + window.years.shape[0]
-        elif given.counts[KNOWN, start + t] == 0 and window.n_before > 0:
-            # Seen for the first time: what was unknown before the checkpoint is now known to begin at 0.
+        # Seen for the first time: what was unknown before the checkpoint is now known to begin at 0. Or never seen after
+        # all, because what saw it was withdrawn: then what was 0 is unknown again.
+        if window.n_before > 0 and (given.counts[KNOWN, start + t] > 0) != (n > 0.0):
             result.needs_older[start + t] = True
     _draw_lines(start, width, rules, times, tile, result, sums, numbers)
 
