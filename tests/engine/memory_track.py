@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sagwatch.engine.network import InversionSettings, Network
 from sagwatch.engine.solve import Observations, Solution, solve
+from sagwatch.engine.update import still_holds
 from sagwatch.engine.window import Checkpoint, Effort, Renewed, Taken, WindowSolution, solve_from
 
 Pair = tuple[int, int]
@@ -60,8 +61,12 @@ class MemoryTrack:
         seen = self.observations(pairs)
         changed = min((a for a, _ in (pairs ^ self.present) | replaced), default=10**9)
         days = np.array(sorted({day for pair in pairs for day in pair}))
-        holds = [epoch for epoch in sorted(self.checkpoints) if self.days[epoch] <= changed]
-        holds = [epoch for epoch in holds if epoch + self.checkpoints[epoch].reach < days.size - 1]
+        before, after = self.days.tolist(), days.tolist()
+        holds = [
+            epoch
+            for epoch, checkpoint in sorted(self.checkpoints.items())
+            if still_holds(epoch, checkpoint.reach, before, after, changed)
+        ]
         taken = [Taken(epoch, lambda epoch=epoch: self.checkpoints[epoch]) for epoch in holds]
         n_pixels = seen.phase_rad.shape[1]
 
