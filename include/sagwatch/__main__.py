@@ -162,6 +162,22 @@ def audit(wish: argparse.Namespace) -> None:
             print(found.differences.table())
 
 
+def check_stack(wish: argparse.Namespace) -> None:
+    from sagwatch.engine.checks import refuse
+    from sagwatch.orchestration import wiring
+    from sagwatch.steps.check_stack import check_stack
+
+    site, found = _site(wish.site), []
+    for track in site.tracks:
+        of_track = check_stack(site, track, open_ledger(), wiring.data_folder())
+        for finding in of_track:
+            print(f"{track.id}: {finding}")
+        if not of_track:
+            print(f"{track.id}: nothing stands in the way")
+        found += of_track
+    refuse(found)
+
+
 def export_mintpy(wish: argparse.Namespace) -> None:
     from sagwatch.engine.mintpy_programs import export_mintpy
     from sagwatch.settings import PathSettings
@@ -243,6 +259,12 @@ COMMANDS: tuple[Command, ...] = (
         site_from_products,
     ),
     Command("watch", "what one run of a site's DAG does, here and now", _watch_arguments, watch),
+    Command(
+        "check-stack",
+        "what forbids to solve a site's stacks, or should be known before; docs/checks.md lists the numbers",
+        _site_argument,
+        check_stack,
+    ),
     Command("deliver", "send what waits in the outbox", lambda _: None, deliver),
     Command(
         "audit", "check the published files, and their numbers against MintPy's", _audit_arguments, audit

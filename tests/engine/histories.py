@@ -77,9 +77,7 @@ class History:
 
     @property
     def settings(self) -> InversionSettings:
-        return InversionSettings(
-            WAVELENGTH_M, 41, self.weight, self.min_redundancy, self.coherence_threshold
-        )
+        return InversionSettings(WAVELENGTH_M, 41, self.weight, self.min_redundancy, self.coherence_threshold)
 
     @property
     def effort(self) -> Effort:
@@ -144,9 +142,7 @@ def _pairs(history: History, days: np.ndarray, rng: np.random.Generator) -> list
     return [pair for pair in short if pair in neighbours or rng.random() < kept] or [possible[0]]
 
 
-def holes(
-    history: History, days: np.ndarray, pairs: list[Pair], rng: np.random.Generator
-) -> np.ndarray:
+def holes(history: History, days: np.ndarray, pairs: list[Pair], rng: np.random.Generator) -> np.ndarray:
     """Which observations are not there, (pairs, pixels); each pattern strikes a random half of the pixels."""
     a, b = np.array(pairs).T[:, :, None]
     number = {int(day): i for i, day in enumerate(days)}

@@ -38,7 +38,7 @@ def exact(track: MemoryTrack, pixel: int) -> tuple[np.ndarray, np.ndarray, float
     velocities = inside * network.steps_year
     root = np.sqrt(weigh(seen.coherence[:, pixel], track.settings.weight, track.settings.looks)[good])
     root = root.astype(np.float64)[:, None]
-    values, right = np.linalg.svd(root * velocities, full_matrices=False)[1:]
+    values = np.linalg.svd(root * velocities, compute_uv=False)
     kept = values > 1e-10 * values[0]
     velocity = np.linalg.lstsq(root * velocities, root[:, 0] * y, rcond=1e-10)[0]
     series = np.concatenate([[0.0], np.cumsum(velocity * network.steps_year)])

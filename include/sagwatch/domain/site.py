@@ -151,6 +151,10 @@ class NetworkRules(_Strict):
         default=False,
         description="Join a disconnected date to its nearest neighbour in time, beyond the limits.",
     )
+    in_pieces: Literal["solve", "refuse"] = Field(
+        default="solve",
+        description="A network in pieces: MintPy's answer (smallest velocities) and a warning, or no answer.",
+    )
     only: tuple[tuple[date, date], ...] | None = Field(
         default=None, description="Exactly these pairs and no others, for archives that exist already."
     )

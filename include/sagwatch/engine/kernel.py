@@ -23,10 +23,10 @@ checkpoint to checkpoint (``drift``) and is bounded in the same way.
 
 This needs that one part at most has epochs on both sides of s; otherwise the smallest velocities on both sides depend
 on each other, and the pixel is handed back too. Epoch s may belong to another part that ends with it, and did so
-when the checkpoint was made, if the next epoch is of the part that goes on: then the part of s stays where it is, and the next epoch counts as one of the rim. A
-pixel whose network has a hole at a step that no pair crosses needs nothing special: the step is 0. If parts interlock,
-it goes to `_solve_torn`, which lets them move against each other until the velocity norm is smallest: the answer of
-MintPy's singular value decomposition.
+when the checkpoint was made, if the next epoch is of the part that goes on: then the part of s stays where it is, and
+the next epoch counts as one of the rim. A pixel whose network has a hole at a step that no pair crosses needs nothing
+special: the step is 0. If parts interlock, it goes to `_solve_torn`, which lets them move against each other until the
+velocity norm is smallest: the answer of MintPy's singular value decomposition.
 
 Everything is float64 inside; phases, coherences and displacements are float32 outside. Tiles are independent and
 every sum has one fixed order, so the answer does not depend on how many threads share the tiles.
@@ -578,8 +578,8 @@ def _write(start, width, window, rules, times, given, tile, result, sums, number
         result.redundant[start + t] = n > 0.0 and numbers[MEETS, t] > 0.0
         if n == 0.0:
             result.parts[start + t] = window.n_before + window.years.shape[0]
-        # Seen for the first time: what was unknown before the checkpoint is now known to begin at 0. Or never seen after
-        # all, because what saw it was withdrawn: then what was 0 is unknown again.
+        # Seen for the first time: what was unknown before the checkpoint is now known to begin at 0. Or not seen any
+        # more, because what saw it was withdrawn: then what was 0 is unknown again.
         if window.n_before > 0 and (given.counts[KNOWN, start + t] > 0) != (n > 0.0):
             result.needs_older[start + t] = True
     _draw_lines(start, width, rules, times, tile, result, sums, numbers)

@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
+from sagwatch.engine.checks import check_disk, needed_bytes, refuse
 from sagwatch.engine.files import ASIDE, folder_aside, one_writer, remove_leftovers, sha256_of
 from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import (
@@ -135,6 +136,7 @@ def build_revision(
             None if from_scratch else _base(revisions, identity, settings, reference, grid, geometry_sha256)
         )
         plan = _checked_plan(stack, base, effort)
+        refuse(check_disk(track, needed_bytes(stack.network, grid.pixels, plan.first, effort)))
         known = {} if plan.base is None else read_facts(revisions / plan.base.manifest.folder_name)
         facts = replace(stack, known=known).facts(reference.row, reference.column)
         check_reference(

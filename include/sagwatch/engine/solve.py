@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sagwatch.engine import kernel
+from sagwatch.engine import checks, kernel
 from sagwatch.engine.network import InversionSettings, Network
 from sagwatch.engine.window import Checkpoint, Effort, solve_window
 from sagwatch.errors import BadInputError
@@ -143,14 +143,10 @@ def check_reference(reference_phase_rad: NDArray[np.float32], pair_names: list[s
     BadInputError
         Names the pairs.
     """
-    unusable = ~np.isfinite(reference_phase_rad) | (reference_phase_rad == 0)
-    if len(pair_names) != unusable.size:
-        raise BadInputError(f"{unusable.size} reference phases for {len(pair_names)} pairs")
-    if np.any(unusable):
-        names = ", ".join(name for name, bad in zip(pair_names, unusable, strict=True) if bad)
-        raise BadInputError(
-            f"no phase at the reference pixel in pair {names}; reject the pair or choose another reference point"
-        )
+    if len(pair_names) != reference_phase_rad.size:
+        raise BadInputError(f"{reference_phase_rad.size} reference phases for {len(pair_names)} pairs")
+    for finding in checks.check_reference(reference_phase_rad, pair_names):
+        raise BadInputError(str(finding))
 
 
 def _set_reference(solution: Solution, pixel: int, network: Network) -> None:
