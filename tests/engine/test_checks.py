@@ -14,7 +14,7 @@ from sagwatch.domain.grid import Grid
 from sagwatch.engine import checks
 from sagwatch.engine.checks import MATTERS, Finding, check_disk, check_members, check_stack, pieces, refuse
 from sagwatch.engine.hyp3_attributes import product_attributes
-from sagwatch.engine.interferogram import Layers, StoredInterferogram
+from sagwatch.engine.interferogram import Layers, StoredInterferogram, read_layers
 from sagwatch.engine.manifest import ReferencePoint, RevisionSettings
 from sagwatch.engine.mintpy_programs import compare_with_mintpy
 from sagwatch.engine.revision import read_revision
@@ -206,7 +206,7 @@ def test_every_number_and_its_remedy_stand_in_the_documentation():
 def replaced(track, number: int, change) -> list[StoredInterferogram]:
     """The stack with one interferogram whose pixels are changed."""
     old = track.members[number]
-    layers = change(track.store.read_interferogram(old.id))
+    layers = change(read_layers(track.store.interferogram_path(old.id)))
     name = f"S1_021697_IW3_{old.reference:%Y%m%d}_{old.secondary:%Y%m%d}_VV_INT80_FFFF"
     digest = track.store.write_interferogram("changed", layers, product_attributes(name, PARAMETERS, GRID))
     new = replace(old, id="changed", sha256=digest)

@@ -16,7 +16,7 @@ from sagwatch.domain.grid import Grid
 from sagwatch.engine.files import ASIDE
 from sagwatch.engine.manifest import ReferencePoint, RevisionSettings, read_manifest
 from sagwatch.engine.mintpy_programs import compare_with_mintpy
-from sagwatch.engine.revision import read_revision, solve_past, verify
+from sagwatch.engine.revision import read_revision, revision_folders, solve_past, verify
 from sagwatch.engine.store import TrackStore
 from sagwatch.engine.window import Effort
 from sagwatch.errors import BadRevisionError
@@ -212,7 +212,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_revision(track, tmp_path
         time.sleep(chance.uniform(0.0, 0.5))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        folders = track.store.revision_folders()
+        folders = revision_folders(track.store.revisions)
         assert len(folders) in (1, 2)
         for folder in folders:
             verify(folder)

@@ -77,7 +77,7 @@ __all__ = [
     "delete_revision",
     "read_manifest",
     "read_revision",
-    "read_series",
+    "revision_folders",
     "revision_id",
     "solve_past",
     "verify",
@@ -199,9 +199,14 @@ def delete_revision(revisions: Path, name: str) -> None:
         doomed = revisions / f"{ASIDE}deleted-{manifest.folder_name}"
         (revisions / name).rename(doomed)
         shutil.rmtree(doomed)
-        folders = [path for path in revisions.iterdir() if path.is_dir() and not path.name.startswith(ASIDE)]
+        folders = revision_folders(revisions)
         named = {sealed.name for folder in folders for sealed in read_manifest(folder).shared}
         remove_unnamed(revisions.parent, named)
+
+
+def revision_folders(revisions: Path) -> list[Path]:
+    """All complete revisions in a track's folder of them, oldest first."""
+    return sorted(path for path in revisions.glob("*") if path.is_dir() and not path.name.startswith(ASIDE))
 
 
 def _base(
@@ -213,9 +218,7 @@ def _base(
     geometry_sha256: str,
 ) -> Base | None:
     """The newest revision, if its solution can be taken up; one that is to be made anew cannot."""
-    folders = sorted(
-        path for path in revisions.glob("*") if path.is_dir() and not path.name.startswith(ASIDE)
-    )
+    folders = revision_folders(revisions)
     if not folders:
         return None
     try:
@@ -300,10 +303,6 @@ class Revision:
         with open_hdf5(self.folder / "pairsPerEpoch.h5") as file:
             return file["pairsPerEpoch"][:, rows] > 0
 
-    def series_m(self, row: int, column: int) -> NDArray[np.float32]:
-        """Displacement history of one pixel, shape (n_epochs,), metres."""
-        return read_series(self.folder, row, column)
-
 
 def read_revision(folder: Path) -> Revision:
     """Open a revision; its inputs must be there, its hashes are not checked (see `verify`)."""
@@ -327,12 +326,6 @@ def read_revision(folder: Path) -> Revision:
         },
     )
     return Revision(folder, manifest, layers)
-
-
-def read_series(folder: Path, row: int, column: int) -> NDArray[np.float32]:
-    """Read the displacement history of one pixel, shape (n_epochs,), metres."""
-    with open_hdf5(folder / "timeseries.h5") as file:
-        return file["timeseries"][:, row, column]
 
 
 def _layer(folder: Path, file_name: str, dataset: str) -> NDArray[Any]:
