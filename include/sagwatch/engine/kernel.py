@@ -40,7 +40,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-TILE_PIXELS = 128
+# Pixels are read so many at a time, because short reads far apart wait for memory; they are solved in tiles whose
+# working space stays in a core's own cache.
+GROUP_PIXELS = 512
+_CACHE_BYTES, _SMALLEST_TILE = 2_000_000, 128
 WEIGHT_VARIANCE, WEIGHT_FISHER, WEIGHT_COHERENCE, WEIGHT_NONE = range(4)
 
 # A pivot this small against its own diagonal says that the pixel's network may be torn; whether it is torn is
@@ -51,16 +54,23 @@ ZERO_PIVOT = 1e-11
 
 # Rows of a checkpoint's float64 array; the rows of the factorisation follow from BLOCK on.
 BASE, REAL, IMAGINARY, SUM_D, SUM_TD, SUM_DD, SUM_LAG, SUM_CROSS, COHERENCE, DRIFT, BLOCK = range(11)
-# Rows of its uint16 array; pairs per epoch of the rim and its labels follow from RIM on.
-N_OBSERVATIONS, N_COHERENCE, CLOSED_PARTS, MEETS, KNOWN, LEADS_ON, RIM = range(7)
+# Rows of its uint16 array. FIRST_SEEN is 1 for the first epoch of the record, 0 if no pair has seen the pixel; LEADS_ON
+# is 1 if a pair begins at the checkpoint's epoch. Pairs per epoch of the rim and its labels follow from RIM on.
+N_OBSERVATIONS, N_COHERENCE, CLOSED_PARTS, MEETS, FIRST_SEEN, LEADS_ON, RIM = range(7)
 # Rows of the line through the whole record.
 VELOCITY, VELOCITY_STD, INTERCEPT, INTERCEPT_STD, RESIDUE, CORRELATION = range(6)
 LINE_ROWS = 6
 
 _LOWEST_COHERENCE = np.float32(0.05)
-_LOWEST_BIN, _HIGHEST_BIN, _BIN_STEP = 0.0025, 0.9975, 0.005
+# MintPy divides by bins of 0.005; for every float32 coherence this product falls into the same bin (tested).
+_LOWEST_BIN, _HIGHEST_BIN, _BINS_PER_UNIT = 0.0025, 0.9975, 200.0
 _HIGHEST_FISHER = 1.0 - 1e-3
-_PI = np.pi
+_PI, _INVERSE_PI = np.pi, 1.0 / np.pi
+# (-1)^k / (2 k)! and (-1)^k / (2 k + 1)!
+_C0, _C1, _C2, _C3 = np.float32(1), np.float32(-1 / 2), np.float32(1 / 24), np.float32(-1 / 720)
+_C4, _C5, _C6 = np.float32(1 / 40320), np.float32(-1 / 3628800), np.float32(1 / 479001600)
+_S1, _S2, _S3 = np.float32(-1 / 6), np.float32(1 / 120), np.float32(-1 / 5040)
+_S4, _S5 = np.float32(1 / 362880), np.float32(-1 / 39916800)
 
 
 class Window(NamedTuple):
@@ -88,7 +98,7 @@ class Rules(NamedTuple):
 
     kind: int
     looks: int
-    table: NDArray[np.float64]
+    table: NDArray[np.float32]
     coherence_floor: np.float32
     least_pairs: float
     metres_per_radian: float
@@ -134,18 +144,24 @@ class Result(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """Working space of one thread; the last axis is the pixel within the tile."""
+    """Working space of one thread; the last axis is the pixel within the tile.
+
+    ``x`` is the position from the second epoch on: steps, until they are summed up. ``band[j, 0]`` is the pivot of step
+    j, and its inverse once j is eliminated. ``diagonal[j % rows]`` is what the pivot was before any elimination.
+    ``quality`` holds sum and number of coherences of the pairs before each checkpoint, and of all.
+    """
 
     y: NDArray[np.float32]
     w: NDArray[np.float32]
+    quality: NDArray[np.float64]
     band: NDArray[np.float64]
     x: NDArray[np.float64]
     diagonal: NDArray[np.float64]
-    inverse: NDArray[np.float64]
     position: NDArray[np.float64]
-    n_coherence: NDArray[np.float64]
-    suspicious: NDArray[np.bool_]
-    holes: NDArray[np.int64]
+    touched: NDArray[np.float32]
+    phasor: NDArray[np.float32]
+    suspicious: NDArray[np.float64]
+    holes: NDArray[np.float64]
     open: NDArray[np.bool_]
     held: NDArray[np.bool_]
 
@@ -160,70 +176,124 @@ def count_rows(reach: int) -> int:
     return RIM + 2 * (reach + 1)
 
 
-@njit(cache=True, nogil=True)
-def solve_range(first, last, window, rules, times, given, result):
-    """Solve the pixels ``first`` to ``last`` (exclusive) and fill in their columns of ``result``."""
-    n_pairs, n_epochs = given.phase.shape[0], window.years.shape[0]
-    n_steps = n_epochs - 1
-    size = TILE_PIXELS
-    tile = Tile(
-        np.empty((n_pairs, size), np.float32),
-        np.empty((n_pairs, size), np.float32),
-        np.empty((n_steps, window.bandwidth, size)),
-        np.empty((n_steps, size)),
-        np.empty((n_steps, size)),
-        np.empty((n_steps, size)),
-        np.empty((n_epochs, size)),
-        np.empty((2, size)),
-        np.empty(size, np.bool_),
-        np.empty(size, np.int64),
-        np.empty(size, np.bool_),
-        np.empty(size, np.bool_),
-    )
-    for start in range(first, last, size):
-        width = min(size, last - start)
-        _load(start, width, given, rules, tile.y, tile.w)
-        _begin(start, width, window, given, tile)
-        _eliminate(start, width, window, tile, result)
-        _substitute(width, tile)
-        _accumulate(start, width, given, tile)
-        for t in range(width):
-            parts = given.counts[CLOSED_PARTS, start + t] + tile.holes[t] + 1
-            tile.open[t], tile.held[t] = False, False
-            if tile.suspicious[t]:
-                parts, tile.open[t], tile.held[t] = _solve_torn(start, t, window, given, tile)
-            result.parts[start + t] = parts
-        _finish(start, width, window, rules, times, given, tile, result)
+def tile_pixels(window: Window) -> int:
+    """Pixels of a tile, a divisor of `GROUP_PIXELS`."""
+    n_epochs, n_pairs = window.years.size, window.earlier.size
+    bytes_per_pixel = 8 * n_pairs + 8 * n_epochs * (window.bandwidth + 2)
+    size = GROUP_PIXELS
+    while size > _SMALLEST_TILE and size * bytes_per_pixel > _CACHE_BYTES:
+        size //= 2
+    return size
 
 
 @njit(cache=True, nogil=True)
-def _load(start, width, given, rules, y, w):
-    """Reference the phases of a tile; a missing observation gets weight 0 and value 0."""
-    zero, endless = np.float32(0.0), np.float32(np.inf)
+def solve_range(first, last, size, window, rules, times, given, result):
+    """Solve the pixels ``first`` to ``last`` (exclusive) in tiles of ``size``; fill in their columns of ``result``."""
+    n_pairs, n_epochs, n_emitted = given.phase.shape[0], window.years.shape[0], window.emit.shape[0]
+    in_group = GROUP_PIXELS // size
+    y = np.empty((in_group, n_pairs, size), np.float32)
+    w = np.empty((in_group, n_pairs, size), np.float32)
+    quality = np.empty((in_group, n_emitted + 1, 2, size))
+    band = np.empty((n_epochs - 1, window.bandwidth, size))
+    diagonal = np.empty((window.bandwidth, size))
+    position = np.empty((n_epochs, size))
+    touched = np.empty((n_epochs, size), np.float32)
+    phasor, suspicious, holes = np.empty((2, size), np.float32), np.empty(size), np.empty(size)
+    opened, held = np.empty(size, np.bool_), np.empty(size, np.bool_)
+    for group in range(first, last, GROUP_PIXELS):
+        _load(group, min(GROUP_PIXELS, last - group), window, given, rules, y, w, quality)
+        for k in range(in_group):
+            start = group + k * size
+            width = min(size, last - start)
+            if width <= 0:
+                break
+            tile = Tile(
+                y[k],
+                w[k],
+                quality[k],
+                band,
+                position[1:],
+                diagonal,
+                position,
+                touched,
+                phasor,
+                suspicious,
+                holes,
+                opened,
+                held,
+            )
+            _solve_tile(start, width, window, rules, times, given, tile, result)
+
+
+@njit(cache=True, nogil=True)
+def _solve_tile(start, width, window, rules, times, given, tile, result):
+    _begin(start, width, window, given, tile)
+    _eliminate(start, width, window, tile, result)
+    _substitute(width, tile)
+    _accumulate(width, tile)
+    for t in range(width):
+        parts = given.counts[CLOSED_PARTS, start + t] + np.int64(tile.holes[t]) + 1
+        tile.open[t], tile.held[t] = False, False
+        if tile.suspicious[t] > 0.0:
+            parts, tile.open[t], tile.held[t] = _solve_torn(start, t, window, given, tile)
+        result.parts[start + t] = parts
+    _finish(start, width, window, rules, times, given, tile, result)
+
+
+@njit(cache=True, nogil=True)
+def _load(start, width, window, given, rules, y, w, quality):
+    """Reference the phases of a group; a missing observation gets weight 0 and value 0. Sum the coherences."""
+    size = y.shape[2]
+    quality[:] = 0.0
+    emitted = 0
     for i in range(given.phase.shape[0]):
-        r = given.reference[i]
-        phase, coherence = given.phase[i, start : start + width], given.coherence[i, start : start + width]
-        row_y, row_w = y[i], w[i]
+        while emitted < window.emit.shape[0] and i == window.first_pair[window.emit[emitted]]:
+            quality[:, emitted + 1] = quality[:, emitted]
+            emitted += 1
+        for k in range(-(-width // size)):
+            here = start + k * size
+            there = min(here + size, start + width)
+            phase, coherence = given.phase[i, here:there], given.coherence[i, here:there]
+            _load_pair(phase, coherence, given.reference[i], rules, y[k, i], w[k, i])
+            _add_coherence(coherence, quality[k, emitted, 0], quality[k, emitted, 1])
+    # A checkpoint after the last pair's earlier epoch has seen all of them.
+    for rest in range(emitted, window.emit.shape[0]):
+        quality[:, rest + 1] = quality[:, rest]
+
+
+@njit(cache=True, nogil=True)
+def _add_coherence(coherence, total, known):
+    """MintPy's average leaves out what is no number."""
+    for t in range(coherence.shape[0]):
+        finite = abs(coherence[t]) < np.float32(np.inf)
+        total[t] += np.float64(coherence[t]) if finite else 0.0
+        known[t] += 1.0 if finite else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _load_pair(phase, coherence, reference, rules, y, w):
+    zero, endless, table = np.float32(0.0), np.float32(np.inf), rules.table
+    width = phase.shape[0]
+    for t in range(width):
+        u = phase[t]
+        c = coherence[t] if abs(coherence[t]) < endless else zero
+        value = u - reference
+        # MintPy takes an exact zero, before or after referencing, for "no data".
+        seen = (abs(u) < endless) & (u != zero) & (value != zero) & (c >= rules.coherence_floor)
+        y[t] = value if seen else zero
+        w[t] = max(c, _LOWEST_COHERENCE) if seen else zero
+    if rules.kind == WEIGHT_VARIANCE:
         for t in range(width):
-            u = phase[t]
-            c = coherence[t] if abs(coherence[t]) < endless else zero
-            value = u - r
-            # MintPy takes an exact zero, before or after referencing, for "no data".
-            seen = (abs(u) < endless) & (u != zero) & (value != zero) & (c >= rules.coherence_floor)
-            row_y[t] = value if seen else zero
-            row_w[t] = max(c, _LOWEST_COHERENCE) if seen else zero
-        if rules.kind == WEIGHT_VARIANCE:
-            for t in range(width):
-                clipped = min(max(np.float64(row_w[t]), _LOWEST_BIN), _HIGHEST_BIN)
-                weight = np.float32(rules.table[int((clipped - _LOWEST_BIN) / _BIN_STEP)])
-                row_w[t] = weight if row_w[t] > zero else zero
-        elif rules.kind == WEIGHT_FISHER:
-            for t in range(width):
-                squared = min(np.float64(row_w[t]), _HIGHEST_FISHER) ** 2
-                row_w[t] = np.float32(2.0 * rules.looks * squared / (1.0 - squared))
-        elif rules.kind == WEIGHT_NONE:
-            for t in range(width):
-                row_w[t] = np.float32(1.0) if row_w[t] > zero else zero
+            clipped = min(max(np.float64(w[t]), _LOWEST_BIN), _HIGHEST_BIN)
+            weight = table[np.uint32((clipped - _LOWEST_BIN) * _BINS_PER_UNIT)]
+            w[t] = weight if w[t] > zero else zero
+    elif rules.kind == WEIGHT_FISHER:
+        for t in range(width):
+            squared = min(np.float64(w[t]), _HIGHEST_FISHER) ** 2
+            w[t] = np.float32(2.0 * rules.looks * squared / (1.0 - squared))
+    elif rules.kind == WEIGHT_NONE:
+        for t in range(width):
+            w[t] = np.float32(1.0) if w[t] > zero else zero
 
 
 @njit(cache=True, nogil=True)
@@ -232,8 +302,10 @@ def _begin(start, width, window, given, tile):
     tile.band[:] = 0.0
     tile.x[:] = 0.0
     tile.diagonal[:] = 0.0
-    tile.holes[:] = 0
-    tile.suspicious[:] = False
+    tile.holes[:] = 0.0
+    tile.suspicious[:] = 0.0
+    for t in range(width):
+        tile.position[0, t] = given.floats[BASE, start + t]
     row = BLOCK
     for j in range(window.reach):
         for d in range(window.reach - j):
@@ -243,13 +315,14 @@ def _begin(start, width, window, given, tile):
     for j in range(window.reach):
         for t in range(width):
             tile.x[j, t] = given.floats[row + j, start + t]
-            tile.diagonal[j, t] = given.floats[row + window.reach + j, start + t]
+            _diagonal(tile, j)[t] = given.floats[row + window.reach + j, start + t]
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def _eliminate(start, width, window, tile, result):
     """Add the pairs in time order and eliminate step after step; write down the block at each checkpoint."""
     n_steps, bandwidth = tile.band.shape[0], tile.band.shape[1]
+    holes, suspicious = tile.holes, tile.suspicious
     emitted = 0
     for j in range(n_steps):
         if emitted < window.emit.shape[0] and window.emit[emitted] == j:
@@ -259,7 +332,7 @@ def _eliminate(start, width, window, tile, result):
             b = window.later[i]
             y, w = tile.y[i], tile.w[i]
             for k in range(j, b):
-                x, diagonal = tile.x[k], tile.diagonal[k]
+                x, diagonal = tile.x[k], _diagonal(tile, k)
                 for t in range(width):
                     x[t] += np.float64(w[t]) * np.float64(y[t])
                     diagonal[t] += w[t]
@@ -267,13 +340,16 @@ def _eliminate(start, width, window, tile, result):
                     band = tile.band[k, d]
                     for t in range(width):
                         band[t] += w[t]
-        inverse, pivot, diagonal = tile.inverse[j], tile.band[j, 0], tile.diagonal[j]
+        pivot, diagonal = tile.band[j, 0], _diagonal(tile, j)
         for t in range(width):
-            zero = pivot[t] <= ZERO_PIVOT * diagonal[t]
-            covered = diagonal[t] > 0.0
-            inverse[t] = 0.0 if zero else 1.0 / pivot[t]
-            tile.holes[t] += 0 if covered else 1
-            tile.suspicious[t] |= covered & (pivot[t] <= SUSPICIOUS_PIVOT * diagonal[t])
+            holes[t] += 0.0 if diagonal[t] > 0.0 else 1.0
+        for t in range(width):
+            small = (diagonal[t] > 0.0) & (pivot[t] <= SUSPICIOUS_PIVOT * diagonal[t])
+            suspicious[t] = 1.0 if small else suspicious[t]
+        inverse = pivot
+        for t in range(width):
+            inverse[t] = 0.0 if pivot[t] <= ZERO_PIVOT * diagonal[t] else 1.0 / pivot[t]
+        diagonal[:] = 0.0
         reach = min(bandwidth, n_steps - j)
         for d in range(1, reach):
             target, source = tile.x[j + d], tile.x[j]
@@ -291,7 +367,7 @@ def _substitute(width, tile):
     """From the last step back to the first."""
     n_steps, bandwidth = tile.band.shape[0], tile.band.shape[1]
     for j in range(n_steps - 1, -1, -1):
-        x, inverse = tile.x[j], tile.inverse[j]
+        x, inverse = tile.x[j], tile.band[j, 0]
         for d in range(1, min(bandwidth, n_steps - j)):
             row, known = tile.band[j, d], tile.x[j + d]
             for t in range(width):
@@ -301,13 +377,12 @@ def _substitute(width, tile):
 
 
 @njit(cache=True, nogil=True)
-def _accumulate(start, width, given, tile):
+def _accumulate(width, tile):
     """Sum the steps to positions, beginning with that of the checkpoint."""
-    for t in range(width):
-        tile.position[0, t] = given.floats[BASE, start + t]
     for j in range(tile.x.shape[0]):
+        position, before = tile.position[j + 1], tile.position[j]
         for t in range(width):
-            tile.position[j + 1, t] = tile.position[j, t] + tile.x[j, t]
+            position[t] += before[t]
 
 
 @njit(cache=True, nogil=True)
@@ -324,16 +399,22 @@ def _emit_block(start, width, window, tile, result, number):
     for j in range(reach):
         for t in range(width):
             floats[row + j, start + t] = tile.x[e + j, t]
-            floats[row + reach + j, start + t] = tile.diagonal[e + j, t]
+            floats[row + reach + j, start + t] = _diagonal(tile, e + j)[t]
     for t in range(width):
         # Marked here, labelled by `_label` where the simple case does not hold.
         connected = _connected_rim(tile, e, reach, t)
         result.counts[number, RIM + reach + 1, start + t] = (
-            1 if connected >= 0 and not tile.suspicious[t] else 0
+            1 if connected >= 0 and tile.suspicious[t] == 0.0 else 0
         )
-        result.counts[number, CLOSED_PARTS, start + t] = tile.holes[t]
+        result.counts[number, CLOSED_PARTS, start + t] = np.uint16(tile.holes[t])
         for b in range(1, reach + 1):
             result.counts[number, RIM + reach + 1 + b, start + t] = 1 if b <= connected else 0
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _diagonal(tile, step):
+    """Of a step that is not eliminated yet."""
+    return tile.diagonal[step % tile.diagonal.shape[0]]
 
 
 @njit(cache=True, nogil=True)
@@ -343,18 +424,18 @@ def _connected_rim(tile, e, reach, t):
     The block is positive definite exactly if all its epochs are connected.
     """
     n = reach
-    while n > 0 and tile.diagonal[e + n - 1, t] == 0.0:
+    while n > 0 and _diagonal(tile, e + n - 1)[t] == 0.0:
         n -= 1
     if n == 0:
         return 0
     if n == 1:
-        return 1 if tile.band[e, 0, t] > SUSPICIOUS_PIVOT * tile.diagonal[e, t] else -1
+        return 1 if tile.band[e, 0, t] > SUSPICIOUS_PIVOT * _diagonal(tile, e)[t] else -1
     block = np.empty((n, n))
     for j in range(n):
         for d in range(n - j):
             block[j, j + d] = tile.band[e + j, d, t]
     for j in range(n):
-        if not block[j, j] > SUSPICIOUS_PIVOT * tile.diagonal[e + j, t]:
+        if not block[j, j] > SUSPICIOUS_PIVOT * _diagonal(tile, e + j)[t]:
             return -1
         for k in range(j + 1, n):
             for m in range(k, n):
@@ -433,7 +514,8 @@ def _finish(start, width, window, rules, times, given, tile, result):
     n_epochs, reach = window.years.shape[0], window.reach
     sums = np.empty((BLOCK, width))
     numbers = np.zeros((RIM, width))
-    touched = np.zeros((n_epochs, width))
+    touched = tile.touched
+    touched[:] = np.float32(0.0)
     for row in range(BLOCK):
         for t in range(width):
             sums[row, t] = given.floats[row, start + t]
@@ -443,10 +525,6 @@ def _finish(start, width, window, rules, times, given, tile, result):
     for m in range(reach + 1):
         for t in range(width):
             touched[m, t] = given.counts[RIM + m, start + t]
-    total = numbers[N_OBSERVATIONS].copy()
-    for i in range(tile.w.shape[0] if window.emit.shape[0] > 0 else 0):
-        for t in range(width):
-            total[t] += 1.0 if tile.w[i, t] > 0.0 else 0.0
     _measure_change(start, width, window, rules, given, tile, result)
     emitted = 0
     for j in range(n_epochs):
@@ -454,55 +532,71 @@ def _finish(start, width, window, rules, times, given, tile, result):
             _add_epoch(width, window, tile, sums, j)
             # The first epoch of the record is exempt from MintPy's redundancy test.
             if j - 1 + window.n_before > 0:
-                for t in range(width):
-                    numbers[MEETS, t] *= 1.0 if touched[j - 1, t] >= rules.least_pairs else 0.0
+                _test_redundancy(width, touched[j - 1], rules, numbers[MEETS])
         if emitted < window.emit.shape[0] and window.emit[emitted] == j:
-            _emit_sums(start, width, window, given, tile, result, emitted, sums, numbers, touched, total)
+            _emit_sums(start, width, window, given, tile, result, emitted, sums, numbers, touched)
             emitted += 1
         for i in range(window.first_pair[j], window.first_pair[j + 1]):
-            _add_pair(start, width, window, given, tile, sums, numbers, touched, i)
-    for t in range(width):
-        if n_epochs - 1 + window.n_before > 0:
-            numbers[MEETS, t] *= 1.0 if touched[n_epochs - 1, t] >= rules.least_pairs else 0.0
+            _add_pair(width, window, tile, sums, numbers, i)
+    if n_epochs - 1 + window.n_before > 0:
+        _test_redundancy(width, touched[n_epochs - 1], rules, numbers[MEETS])
     _write(start, width, window, rules, times, given, tile, result, sums, numbers, touched)
+
+
+@njit(cache=True, nogil=True)
+def _test_redundancy(width, pairs, rules, meets):
+    """A pixel fails for good if one epoch has fewer pairs than MintPy asks for."""
+    for t in range(width):
+        meets[t] = meets[t] if pairs[t] >= rules.least_pairs else 0.0
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def _add_epoch(width, window, tile, sums, j):
-    """Add an epoch to the sums from which lines are made."""
+    """Add an epoch to the sums from which lines are made.
+
+    Several short loops here and below, not one: the compiler vectorises a loop only while the arrays in it are few.
+    """
     year, year_before = window.years[j], window.years[j - 1]
     position, before = tile.position[j], tile.position[j - 1]
+    first, second = sums[SUM_D], sums[SUM_TD]
     for t in range(width):
-        d = position[t]
-        sums[SUM_D, t] += d
-        sums[SUM_TD, t] += year * d
-        sums[SUM_DD, t] += d * d
-        sums[SUM_LAG, t] += d * before[t]
-        sums[SUM_CROSS, t] += d * year_before + before[t] * year
+        first[t] += position[t]
+        second[t] += year * position[t]
+    first, second = sums[SUM_DD], sums[SUM_LAG]
+    for t in range(width):
+        first[t] += position[t] * position[t]
+        second[t] += position[t] * before[t]
+    first = sums[SUM_CROSS]
+    for t in range(width):
+        first[t] += position[t] * year_before + before[t] * year
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def _add_pair(start, width, window, given, tile, sums, numbers, touched, i):
+def _add_pair(width, window, tile, sums, numbers, i):
     """Add a pair to the counts and to the sum of residual phasors (Pepe and Lanari, 2006), unweighted."""
     a, b = window.earlier[i], window.later[i]
     y, w = tile.y[i], tile.w[i]
     before, after = tile.position[a], tile.position[b]
-    coherence = given.coherence[i, start : start + width]
-    touched_a, touched_b = touched[a], touched[b]
-    real, imaginary, total = sums[REAL], sums[IMAGINARY], sums[COHERENCE]
-    seen, known = numbers[N_OBSERVATIONS], numbers[N_COHERENCE]
+    one, none = np.float32(1.0), np.float32(0.0)
+    angle, sign = tile.phasor[0], tile.phasor[1]
     for t in range(width):
-        cosine, sine = _cosine_sine(np.float64(y[t]) - (after[t] - before[t]))
-        valid = 1.0 if w[t] > 0.0 else 0.0
-        real[t] += valid * cosine
-        imaginary[t] += valid * sine
-        touched_a[t] += valid
-        touched_b[t] += valid
-        seen[t] += valid
+        residual = np.float64(y[t]) - (after[t] - before[t])
+        half_turns = np.floor(residual * _INVERSE_PI + 0.5)
+        angle[t] = residual - half_turns * _PI
+        sign[t] = 1.0 - 2.0 * (half_turns - 2.0 * np.floor(half_turns * 0.5))
+    real, imaginary = sums[REAL], sums[IMAGINARY]
     for t in range(width):
-        finite = abs(coherence[t]) < np.float32(np.inf)
-        total[t] += np.float64(coherence[t]) if finite else 0.0
-        known[t] += 1.0 if finite else 0.0
+        cosine = sign[t] * _cosine(angle[t] * angle[t])
+        real[t] += cosine if w[t] > none else none
+    for t in range(width):
+        sine = sign[t] * angle[t] * _sine_over_angle(angle[t] * angle[t])
+        imaginary[t] += sine if w[t] > none else none
+    touched_a, touched_b, seen = tile.touched[a], tile.touched[b], numbers[N_OBSERVATIONS]
+    for t in range(width):
+        touched_a[t] += one if w[t] > none else none
+        touched_b[t] += one if w[t] > none else none
+    for t in range(width):
+        seen[t] += 1.0 if w[t] > none else 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -526,11 +620,8 @@ def _measure_change(start, width, window, rules, given, tile, result):
 
 
 @njit(cache=True, nogil=True)
-def _emit_sums(start, width, window, given, tile, result, number, sums, numbers, touched, total):
-    """Write down the sums of a checkpoint; the block is there already. ``total`` counts all pairs of a pixel.
-
-    A pixel that no pair has seen is unknown, in the stored series too; one that is seen later only begins at 0.
-    """
+def _emit_sums(start, width, window, given, tile, result, number, sums, numbers, touched):
+    """Write down the sums of a checkpoint; the block is there already."""
     e, reach = window.emit[number], window.emit_reach[number]
     floats, counts = result.floats[number], result.counts[number]
     frozen = BLOCK + reach * (reach + 1) // 2 + 2 * reach
@@ -538,12 +629,13 @@ def _emit_sums(start, width, window, given, tile, result, number, sums, numbers,
         for row in range(BLOCK):
             floats[row, start + t] = sums[row, t]
         floats[BASE, start + t] = tile.position[e, t]
+        floats[COHERENCE, start + t] += tile.quality[number, 0, t]
         floats[DRIFT, start + t] = result.left_out_m[start + t]
         for b in range(1, reach + 1):
             floats[frozen + b - 1, start + t] = tile.position[e + b, t] - tile.position[e, t]
         counts[N_OBSERVATIONS, start + t] = numbers[N_OBSERVATIONS, t]
-        counts[KNOWN, start + t] = total[t] > 0.0
-        counts[N_COHERENCE, start + t] = numbers[N_COHERENCE, t]
+        counts[FIRST_SEEN, start + t] = _first_seen(start, t, window, given, tile)
+        counts[N_COHERENCE, start + t] = numbers[N_COHERENCE, t] + tile.quality[number, 1, t]
         counts[LEADS_ON, start + t] = 0
         counts[MEETS, start + t] = numbers[MEETS, t]
         for b in range(reach + 1):
@@ -557,41 +649,61 @@ def _emit_sums(start, width, window, given, tile, result, number, sums, numbers,
             counts[LEADS_ON, start + t] |= tile.w[i, t] > 0.0
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _first_seen(start, t, window, given, tile):
+    """The first epoch that a pair so far touches, counted from 1; 0 if there is none."""
+    first = np.int64(given.counts[FIRST_SEEN, start + t])
+    m = 0
+    while first == 0 and m < window.years.shape[0]:
+        if tile.touched[m, t] > np.float32(0.0):
+            first = window.n_before + m + 1
+        m += 1
+    return first
+
+
 @njit(cache=True, nogil=True)
 def _write(start, width, window, rules, times, given, tile, result, sums, numbers, touched):
     """Fill in the result."""
     unknown = np.nan
+    seen, scale = numbers[N_OBSERVATIONS], rules.metres_per_radian
     for m in range(window.years.shape[0]):
+        los_m, position = result.los_m[m, start : start + width], tile.position[m]
         for t in range(width):
-            seen = numbers[N_OBSERVATIONS, t] > 0.0
             # Adding 0 turns -0 into 0.
-            result.los_m[m, start + t] = (
-                tile.position[m, t] * rules.metres_per_radian + 0.0 if seen else unknown
-            )
-            result.pairs_per_epoch[m, start + t] = touched[m, t]
+            los_m[t] = position[t] * scale + 0.0 if seen[t] > 0.0 else unknown
+        counts, pairs = result.pairs_per_epoch[m, start : start + width], touched[m]
+        for t in range(width):
+            counts[t] = np.uint16(np.int32(pairs[t]))
+    last = window.emit.shape[0]
     for t in range(width):
-        n, n_coherence = numbers[N_OBSERVATIONS, t], numbers[N_COHERENCE, t]
+        n, n_coherence = numbers[N_OBSERVATIONS, t], numbers[N_COHERENCE, t] + tile.quality[last, 1, t]
         length = np.sqrt(sums[REAL, t] ** 2 + sums[IMAGINARY, t] ** 2)
+        total = sums[COHERENCE, t] + tile.quality[last, 0, t]
         result.temporal_coherence[start + t] = length / n if n > 0.0 else unknown
-        result.mean_coherence[start + t] = sums[COHERENCE, t] / n_coherence if n_coherence > 0.0 else unknown
+        result.mean_coherence[start + t] = total / n_coherence if n_coherence > 0.0 else unknown
         result.n_observations[start + t] = n
         result.redundant[start + t] = n > 0.0 and numbers[MEETS, t] > 0.0
         if n == 0.0:
             result.parts[start + t] = window.n_before + window.years.shape[0]
-        # Seen for the first time: what was unknown before the checkpoint is now known to begin at 0. Or not seen any
-        # more, because what saw it was withdrawn: then what was 0 is unknown again.
-        if window.n_before > 0 and (given.counts[KNOWN, start + t] > 0) != (n > 0.0):
-            result.needs_older[start + t] = True
-    _draw_lines(start, width, rules, times, tile, result, sums, numbers)
+        elif given.counts[FIRST_SEEN, start + t] == 0:
+            first = _first_seen(start, t, window, given, tile) - 1 - window.n_before
+            # MintPy lets the first date of the record be without a pair: it is 0 by definition.
+            for m in range(first if first > 1 or window.n_before > 0 else 0):
+                result.los_m[m, start + t] = unknown
+    _draw_lines(start, width, window, rules, times, given, tile, result, sums)
 
 
 @njit(cache=True, nogil=True)
-def _draw_lines(start, width, rules, times, tile, result, sums, numbers):
-    """The straight line through the whole record from its sums, as MintPy's ``timeseries2velocity``."""
+def _draw_lines(start, width, window, rules, times, given, tile, result, sums):
+    """The straight line through the whole record from its sums, as MintPy's ``timeseries2velocity``.
+
+    A pixel that is not known from the beginning has none.
+    """
     last = tile.position.shape[0] - 1
     scale = rules.metres_per_radian
     for t in range(width):
-        if numbers[N_OBSERVATIONS, t] == 0.0 or times.n < 3:
+        first = _first_seen(start, t, window, given, tile)
+        if first == 0 or first > 2 or times.n < 3:
             for row in range(LINE_ROWS):
                 result.line[row, start + t] = np.nan
             continue
@@ -802,42 +914,15 @@ def _solve_symmetric(matrix, right):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _cosine_sine(angle):
-    """Cosine and sine to 1e-11 by series; plain arithmetic, so that the loop over pixels is vectorised."""
-    half_turns = np.floor(angle / _PI + 0.5)
-    r = angle - half_turns * _PI
-    sign = 1.0 - 2.0 * (half_turns - 2.0 * np.floor(half_turns * 0.5))
-    s = r * r
-    cosine = 1.0 + s * (
-        -1 / 2
-        + s
-        * (
-            1 / 24
-            + s
-            * (
-                -1 / 720
-                + s
-                * (
-                    1 / 40320
-                    + s * (-1 / 3628800 + s * (1 / 479001600 + s * (-1 / 87178291200 + s / 20922789888000)))
-                )
-            )
-        )
-    )
-    sine = r * (
-        1.0
-        + s
-        * (
-            -1 / 6
-            + s
-            * (
-                1 / 120
-                + s
-                * (
-                    -1 / 5040
-                    + s * (1 / 362880 + s * (-1 / 39916800 + s * (1 / 6227020800 + s * (-1 / 1307674368000))))
-                )
-            )
-        )
-    )
-    return sign * cosine, sign * sine
+def _cosine(q):
+    """Cosine of a quarter turn at most, whose square is ``q``, to 1e-7 by series.
+
+    Plain float32 arithmetic, so that the loop over pixels is vectorised; libm's calls would be most of the time.
+    """
+    return _C0 + q * (_C1 + q * (_C2 + q * (_C3 + q * (_C4 + q * (_C5 + q * _C6)))))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _sine_over_angle(q):
+    """Sine of a quarter turn at most over the angle, whose square is ``q``, to 1e-7 by series."""
+    return _C0 + q * (_S1 + q * (_S2 + q * (_S3 + q * (_S4 + q * _S5))))

@@ -10,10 +10,11 @@ from sagwatch.engine.kernel import (
     INTERCEPT,
     INTERCEPT_STD,
     RESIDUE,
-    TILE_PIXELS,
     VELOCITY,
     VELOCITY_STD,
 )
+
+_TILE_PIXELS = 256
 
 
 @njit(cache=True, nogil=True)
@@ -23,7 +24,7 @@ def fit_range(first, last, years, los_m, observed, least, line, n_epochs):
     ``los_m`` and ``observed`` have shape (n_epochs, n_pixels); an epoch counts where ``observed`` is above 0 and the
     displacement is a number. ``line`` has the rows of `kernel.LINE_ROWS`.
     """
-    size = TILE_PIXELS
+    size = _TILE_PIXELS
     n, sum_t, sum_tt = np.empty(size), np.empty(size), np.empty(size)
     sum_d, sum_td = np.empty(size), np.empty(size)
     slope, intercept = np.empty(size), np.empty(size)

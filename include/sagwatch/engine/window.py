@@ -211,9 +211,9 @@ def solve_window(
         floats=np.empty((len(emit), kernel.float_rows(most), n_pixels)),
         counts=np.empty((len(emit), kernel.count_rows(most), n_pixels), np.uint16),
     )
-    _share(
-        n_pixels, effort.n_threads, (window, _rules(settings, effort), _times(network, years), given, result)
-    )
+    size = kernel.tile_pixels(window)
+    arguments = (size, window, _rules(settings, effort), _times(network, years), given, result)
+    _share(n_pixels, effort.n_threads, arguments)
     checkpoints = tuple(
         Checkpoint(
             epoch,
@@ -344,7 +344,7 @@ def _rules(settings: InversionSettings, effort: Effort) -> kernel.Rules:
     return kernel.Rules(
         kind=_KIND[settings.weight],
         looks=int(settings.looks),
-        table=np.array(weight_table(settings.weight, settings.looks)),
+        table=weight_table(settings.weight, settings.looks).astype(np.float32),
         coherence_floor=np.float32(threshold),
         least_pairs=float(settings.min_redundancy),
         metres_per_radian=float(settings.metres_per_radian),
@@ -377,8 +377,8 @@ def _share(n_pixels: int, threads: int, arguments: tuple[object, ...]) -> None:
 
 def _split(n_pixels: int, threads: int) -> Iterator[tuple[int, int]]:
     """Cut the pixels at tile borders into a few ranges per thread, so that no thread waits long for another."""
-    tiles = max(-(-n_pixels // kernel.TILE_PIXELS), 1)
+    tiles = max(-(-n_pixels // kernel.GROUP_PIXELS), 1)
     pieces = 1 if threads == 1 else min(4 * threads, tiles)
-    borders = [round(tiles * k / pieces) * kernel.TILE_PIXELS for k in range(pieces + 1)]
+    borders = [round(tiles * k / pieces) * kernel.GROUP_PIXELS for k in range(pieces + 1)]
     for first, last in pairwise(borders):
         yield first, min(last, n_pixels)
