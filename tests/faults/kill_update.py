@@ -4,9 +4,9 @@
 a few (`test_kill_update.py`).
 
 A process updates a track of 36 acquisitions by two more and is killed (SIGKILL) after a time drawn by chance between
-nothing and a little more than it needs. Then every revision that is there must be whole to the last hash; a shared file
-that none names may lie about until the next update, a half-made folder too. Now and then the next update is let through:
-it must clear both away and give the answer of a batch.
+nothing and a little more than it needs. Then every revision that is there must be whole to the last hash. Now and then
+the next update is let through: it must give the answer of a batch, and clear half-made folders away; shared files that
+no revision names go when the next revision is retired.
 """
 
 from __future__ import annotations
@@ -80,10 +80,12 @@ def be_the_victim(pickled: Path) -> None:
         warm = invent_stack(Path(folder) / "track", n_epochs=24, grid=replace(GRID, columns=8, rows=8))
         build(warm, 1, before_last=2)
         build(warm, 2)
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     sys.stdin.readline()
     build(track, 2)
-    print("done", flush=True)
+    sys.stdout.write("done\n")
+    sys.stdout.flush()
 
 
 def how_long(pickled: Path, track: Invented) -> float:
@@ -119,9 +121,10 @@ def leftovers(track: Invented) -> list[str]:
 
 
 def check_answer(track: Invented, batch_m: np.ndarray) -> None:
-    """The next update clears everything away and gives the right answer."""
+    """The next update clears half-made folders away and gives the right answer; retiring it clears the rest."""
     revision = build(track, 2)
     verify(revision)
+    assert not [name for name in leftovers(track) if name.startswith(ASIDE)]
     np.testing.assert_allclose(read_revision(revision).los_m() * 1000, batch_m * 1000, rtol=0, atol=1e-3)
     track.store.delete_revision(revision.name)
     assert leftovers(track) == []
@@ -166,7 +169,8 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="sagwatch-kills-") as folder:
         found = run(wish.kills, wish.seed, Path(folder))
-    print(f"{wish.kills} kills: " + ", ".join(f"{count} {what}" for what, count in sorted(found.items())))
+    counts = ", ".join(f"{count} {what}" for what, count in sorted(found.items()))
+    sys.stdout.write(f"{wish.kills} kills: {counts}\n")
     return 0
 
 
