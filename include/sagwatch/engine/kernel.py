@@ -54,7 +54,8 @@ ZERO_PIVOT = 1e-11
 
 # Rows of a checkpoint's float64 array; the rows of the factorisation follow from BLOCK on.
 BASE, REAL, IMAGINARY, SUM_D, SUM_TD, SUM_DD, SUM_LAG, SUM_CROSS, COHERENCE, DRIFT, BLOCK = range(11)
-# Rows of its uint16 array. FIRST_SEEN is 1 for the first epoch of the record, 0 if no pair has seen the pixel. Pairs per epoch of the rim and its labels follow from RIM on.
+# Rows of its uint16 array. FIRST_SEEN is 1 for the first epoch of the record, 0 if no pair has seen the pixel.
+# Pairs per epoch of the rim and its labels follow from RIM on.
 N_OBSERVATIONS, N_COHERENCE, CLOSED_PARTS, MEETS, FIRST_SEEN, RIM = range(6)
 # Rows of the line through the whole record.
 VELOCITY, VELOCITY_STD, INTERCEPT, INTERCEPT_STD, RESIDUE, CORRELATION = range(6)
