@@ -54,7 +54,7 @@ from sagwatch.engine.manifest import (
     verify,
 )
 from sagwatch.engine.revision_files import (
-    link_geometry,
+    copy_geometry,
     make_stack_parts,
     read_facts,
     read_line,
@@ -154,7 +154,7 @@ def build_revision(
         update = Update(plan, settings, reference, facts, effort)
         with folder_aside(target) as aside:
             attributes = stack_attributes(stack, reference, grid)
-            link_geometry(aside, geometry)
+            copy_geometry(aside, geometry)
             write_facts(aside, stack, facts)
             parts, old_parts = make_stack_parts(aside, stack, facts, plan.base, effort.block_epochs)
             made, same = write_solution(aside, update, attributes)

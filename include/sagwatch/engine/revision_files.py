@@ -52,14 +52,10 @@ def write_facts(folder: Path, stack: Stack, facts: Mapping[str, KnownPair]) -> N
             file[entry.name] = np.array([getattr(pair, entry.name) for pair in known])
 
 
-def link_geometry(folder: Path, geometry: Path) -> None:
-    """Give the revision the track's geometry, which never changes: the same file where the disk can, else a copy."""
+def copy_geometry(folder: Path, geometry: Path) -> None:
+    """Give the revision a copy of the track's geometry."""
     (folder / "inputs").mkdir()
-    target = folder / "inputs" / "geometryGeo.h5"
-    try:
-        target.hardlink_to(geometry)
-    except OSError:
-        shutil.copyfile(geometry, target)
+    shutil.copyfile(geometry, folder / "inputs" / "geometryGeo.h5")
 
 
 def read_facts(folder: Path) -> dict[str, KnownPair]:

@@ -247,7 +247,7 @@ class Update:
         made = sum(8 * kernel.float_rows(self.stack.network.reach(epoch)) + 40 for epoch in self.emitted)
         per_pixel = 8 * pairs + 16 * epochs + made + 200
         most = self.effort.memory_bytes // (per_pixel * self.effort.n_threads)
-        size = int(np.clip(most, _FEWEST_PIXELS, _MOST_PIXELS)) // kernel.GROUP_PIXELS * kernel.GROUP_PIXELS
+        size = int(np.clip(most, _FEWEST_PIXELS, _MOST_PIXELS))
         return [slice(a, min(a + size, self.n_pixels)) for a in range(0, self.n_pixels, size)]
 
     def renew(self, strip: slice, pairs: PairFiles) -> Renewed:
