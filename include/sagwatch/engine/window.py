@@ -292,7 +292,9 @@ def solve_from(
             np.ascontiguousarray(start.floats),
             np.ascontiguousarray(start.counts),
         )
-        emit = emission_epochs(network, start.epoch, effort)
+        # Checkpoints that stay are made anew for pixels that go further back, wherever one would be made today.
+        stay = {way.epoch for way in taken if way.epoch > start.epoch}
+        emit = sorted({*emission_epochs(network, start.epoch, effort), *stay})
         return solve_window(network, given, start, emit, settings, effort, float_type, years)
 
     ways = [Taken(0, lambda: Checkpoint.empty(n_pixels)), *taken]
