@@ -19,7 +19,7 @@ from sagwatch.domain.grid import Grid
 from sagwatch.engine.files import ASIDE, file_aside, folder_aside, remove_leftovers, sha256_of
 from sagwatch.engine.hyp3_attributes import product_attributes
 from sagwatch.engine.interferogram import Layers, StoredInterferogram, read_layers
-from sagwatch.engine.manifest import ReferencePoint, RevisionSettings, check_sources, read_manifest
+from sagwatch.engine.manifest import ReferencePoint, RevisionSettings, read_manifest
 from sagwatch.engine.revision import read_revision, revision_folders, solve_past, verify
 from sagwatch.engine.store import TrackStore
 from sagwatch.engine.velocity import Window
@@ -225,8 +225,8 @@ def test_a_missing_interferogram_raises_and_would_at_worst_read_as_nan(small):
     gone = small.store.interferogram_path(small.members[2].id)
     gone.unlink()
 
-    for check in (verify, read_revision, lambda r: check_sources(r / "inputs" / "ifgramStack.h5")):
-        with pytest.raises(BadRevisionError, match=f"gone: .*{small.members[2].id}"):
+    for check in (verify, read_revision):
+        with pytest.raises(BadRevisionError, match=f"{small.members[2].id}.* is missing"):
             check(revision)
     with h5py.File(revision / "inputs" / "ifgramStack.h5") as file:
         assert np.isnan(file["unwrapPhase"][2]).all()
@@ -285,10 +285,10 @@ def test_a_file_too_few_or_too_many_is_found(small):
 def test_the_manifest_tells_what_the_revision_was_made_from(small):
     manifest = json.loads((build(small) / "manifest.json").read_text())
 
-    assert [entry["sha256"] for entry in manifest["interferograms"]] == [m.sha256 for m in small.members]
+    assert [entry[3] for entry in manifest["interferograms"]] == [m.sha256 for m in small.members]
     assert manifest["epochs"] == [day.isoformat() for day in small.dates]
     assert manifest["settings"]["weight"] == "var"
-    assert manifest["files"]["timeseries.h5"]["datasets"]["timeseries"] == [6, *SMALL.shape]
+    assert manifest["files"]["timeseries.h5"]["bytes"] > 0
     assert set(manifest["versions"]) == {"python", "numpy", "numba", "h5py"}
 
 
@@ -316,7 +316,7 @@ def test_a_baseline_that_hyp3_could_not_tell_is_filled_in_from_the_others(small)
     ]
     holed = [replace(exact[0], perpendicular_baseline_m=float("nan")), *exact[1:]]
 
-    pairs_m, epochs_m = small.store.stack(holed).perpendicular_baselines_m()
+    pairs_m, epochs_m = small.store.stack(holed).perpendicular_baselines_m
 
     np.testing.assert_allclose(epochs_m, height_m, atol=1e-3)
     np.testing.assert_allclose(pairs_m, [m.perpendicular_baseline_m for m in exact], atol=1e-3)
@@ -365,7 +365,7 @@ invented.store.build_revision(1, invented.members, RevisionSettings(20, 4), Refe
 """
 
 
-@pytest.mark.parametrize("stage", ["write_inputs", "write_solution", "describe"])
+@pytest.mark.parametrize("stage", ["make_stack_parts", "write_solution", "seal", "write_series"])
 def test_a_kill_leaves_no_half_revision_and_the_next_build_clears_up(tmp_path, stage):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "include"), str(ROOT)])}
     command = [sys.executable, "-c", KILLED, stage, str(tmp_path / "track")]

@@ -26,8 +26,7 @@ from sagwatch.engine.manifest import (
     MANIFEST,
     WHOLE_RECORD,
     Manifest,
-    check_sealed,
-    check_sources,
+    check_inputs,
     read_manifest,
 )
 from sagwatch.engine.revision import Revision, read_revision
@@ -143,8 +142,7 @@ def export_mintpy(revision: Path, target: Path) -> Path:
     manifest = read_manifest(revision)
     if target.exists():
         raise BadInputError(f"{target} exists; name a folder that does not, so that nothing is overwritten")
-    check_sources(revision / _STACK)
-    check_sealed(revision.parent.parent, manifest.series, hashes=False)
+    check_inputs(revision.parent.parent, manifest)
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.parent / f"{ASIDE}{secrets.token_hex(8)}-{target.name}"
     try:
@@ -237,7 +235,6 @@ def _environment(home: str) -> dict[str, str]:
 
 def _copy_stack(source: Path, target: Path) -> None:
     """Copy a virtual stack to one that holds its pixels, laid out as MintPy would, pair by pair."""
-    check_sources(source)
     _copy_plainly(source, target, (PHASE, COHERENCE, COMPONENT))
 
 

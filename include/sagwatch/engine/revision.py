@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
 from sagwatch.engine.checks import check_disk, needed_bytes, refuse
-from sagwatch.engine.files import ASIDE, folder_aside, one_writer, remove_leftovers, sha256_of
+from sagwatch.engine.files import ASIDE, folder_aside, one_writer, remove_leftovers, settle, sha256_of
 from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import (
     MANIFEST,
@@ -42,9 +42,9 @@ from sagwatch.engine.manifest import (
     RevisionSettings,
     Sealed,
     check_hashes,
+    check_inputs,
     check_presence,
     check_sealed,
-    check_sources,
     describe,
     file_names,
     folder_name,
@@ -54,8 +54,18 @@ from sagwatch.engine.manifest import (
     settings_json,
     verify,
 )
-from sagwatch.engine.revision_files import read_facts, read_line, write_inputs, write_series, write_solution
-from sagwatch.engine.sealed import CHECKPOINTS, SERIES, flush_names, remove_unnamed, seal
+from sagwatch.engine.revision_files import (
+    copy_geometry,
+    make_stack_parts,
+    read_facts,
+    read_line,
+    stack_attributes,
+    write_facts,
+    write_series,
+    write_solution,
+    write_stack,
+)
+from sagwatch.engine.sealed import CHECKPOINTS, KINDS, SERIES, STACK, remove_unnamed, seal
 from sagwatch.engine.solve import check_reference
 from sagwatch.engine.stack import Stack
 from sagwatch.engine.update import Base, Past, Plan, Update, key_of, make_plan
@@ -145,11 +155,18 @@ def build_revision(
         )
         update = Update(plan, settings, reference, facts, effort)
         with folder_aside(target) as aside:
-            write_inputs(aside, stack, geometry, reference, grid, facts)
-            made_series, made_checkpoints = write_solution(aside, update)
-            sealed_series = _seal(track, SERIES, made_series, plan.blocks)
-            sealed_checkpoints = _seal(track, CHECKPOINTS, made_checkpoints, plan.checkpoints)
-            write_series(aside, update, sealed_series)
+            attributes = stack_attributes(stack, reference, grid)
+            copy_geometry(aside, geometry)
+            write_facts(aside, stack, facts)
+            parts, old_parts = make_stack_parts(aside, stack, facts, plan.base, effort.block_epochs)
+            made, same = write_solution(aside, update, attributes)
+            sealed = seal(track, [*parts, *made])
+            kept = (*old_parts, *plan.kept(same))
+            shared = {kind: _together(kind, kept, sealed) for kind in KINDS}
+            write_stack(aside, stack, facts, shared[STACK], attributes)
+            write_series(aside, update, shared[SERIES])
+            names = file_names(aside)
+            hashes = settle([aside / name for name in names])
             manifest = Manifest(
                 id=identity,
                 number=number,
@@ -159,14 +176,17 @@ def build_revision(
                 epochs=stack.dates,
                 members=stack.members,
                 geometry_sha256=geometry_sha256,
-                files={name: describe(aside / name) for name in file_names(aside)},
+                files={
+                    name: describe(aside / name, digest) for name, digest in zip(names, hashes, strict=True)
+                },
                 versions=package_versions(),
-                series=sealed_series,
-                checkpoints=sealed_checkpoints,
+                series=shared[SERIES],
+                checkpoints=shared[CHECKPOINTS],
+                stack=shared[STACK],
                 block_epochs=effort.block_epochs,
                 first_solved=plan.first,
             )
-            (aside / MANIFEST).write_text(json.dumps(manifest.as_json(), indent=1, default=str) + "\n")
+            (aside / MANIFEST).write_text(json.dumps(manifest.as_json(), default=str) + "\n")
     return target
 
 
@@ -255,12 +275,10 @@ def _checked_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
     return plan
 
 
-def _seal(track: Path, kind: str, made: Sequence[Path], kept: Sequence[Sealed]) -> tuple[Sealed, ...]:
-    """Move new shared files to their place; with those that are kept they make the whole."""
-    fresh = {sealed.epoch: sealed for sealed in (seal(path, track, kind) for path in made)}
-    flush_names(track)
-    together = {sealed.epoch: sealed for sealed in kept} | fresh
-    return tuple(together[epoch] for epoch in sorted(together))
+def _together(kind: str, kept: Sequence[Sealed], fresh: Sequence[Sealed]) -> tuple[Sealed, ...]:
+    """The shared files of one kind, by rising epoch; a fresh one takes the place of one that was kept."""
+    of_kind = {sealed.epoch: sealed for sealed in (*kept, *fresh) if sealed.name.startswith(f"{kind}/")}
+    return tuple(of_kind[epoch] for epoch in sorted(of_kind))
 
 
 @dataclass(frozen=True)
@@ -307,8 +325,7 @@ class Revision:
 def read_revision(folder: Path) -> Revision:
     """Open a revision; its inputs must be there, its hashes are not checked (see `verify`)."""
     manifest = read_manifest(folder)
-    check_sources(folder / "inputs" / "ifgramStack.h5")
-    check_sealed(folder.parent.parent, manifest.series, hashes=False)
+    check_inputs(folder.parent.parent, manifest)
     layers = Layers2D(
         temporal_coherence=_layer(folder, "temporalCoherence.h5", "temporalCoherence"),
         mean_coherence=_layer(folder, "avgSpatialCoh.h5", "coherence"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -17,15 +18,16 @@ from sagwatch.engine.interferogram import (
     COHERENCE,
     COMPONENT,
     PHASE,
+    StoredInterferogram,
     map_at,
     open_hdf5,
     read_attributes,
     write_attributes,
 )
 from sagwatch.engine.manifest import WHOLE_RECORD, ReferencePoint, RevisionSettings, Sealed
-from sagwatch.engine.sealed import CHECKPOINTS, LOS, PAIRS, SERIES, create_array
+from sagwatch.engine.sealed import LOS, PAIRS, STACK, Made, create_array
 from sagwatch.engine.stack import KnownPair, Stack
-from sagwatch.engine.update import Layers, Update, apply_patches, open_files
+from sagwatch.engine.update import Base, Layers, Update, apply_patches, open_files
 from sagwatch.engine.velocity import Line, Window
 
 PAIR_FACTS = "pairFacts.h5"
@@ -41,24 +43,19 @@ _LINE_LAYERS = (
 )
 
 
-def write_inputs(
-    folder: Path,
-    stack: Stack,
-    geometry: Path,
-    reference: ReferencePoint,
-    grid: Grid,
-    facts: Mapping[str, KnownPair],
-) -> None:
-    """Write the stack that MintPy opens, a copy of the track's geometry, and what was found out about the pairs."""
-    (folder / "inputs").mkdir()
-    shutil.copyfile(geometry, folder / "inputs" / "geometryGeo.h5")
-    attributes = _attributes(stack, reference, grid)
-    _write_virtual_stack(folder / "inputs" / "ifgramStack.h5", stack, attributes, facts)
+def write_facts(folder: Path, stack: Stack, facts: Mapping[str, KnownPair]) -> None:
+    """Write what was found out about the pairs, for the next update."""
     known = [facts[member.id] for member in stack.members]
     with h5py.File(folder / PAIR_FACTS, "w", libver="latest") as file:
         file["id"] = np.array([member.id for member in stack.members], dtype="S")
         for entry in fields(KnownPair):
             file[entry.name] = np.array([getattr(pair, entry.name) for pair in known])
+
+
+def copy_geometry(folder: Path, geometry: Path) -> None:
+    """Give the revision a copy of the track's geometry."""
+    (folder / "inputs").mkdir()
+    shutil.copyfile(geometry, folder / "inputs" / "geometryGeo.h5")
 
 
 def read_facts(folder: Path) -> dict[str, KnownPair]:
@@ -69,26 +66,32 @@ def read_facts(folder: Path) -> dict[str, KnownPair]:
     return {name: KnownPair(*row) for name, row in zip(ids, zip(*columns, strict=True), strict=True)}
 
 
-def write_solution(folder: Path, update: Update) -> tuple[list[Path], list[Path]]:
+def write_solution(
+    folder: Path, update: Update, attributes: Mapping[str, str]
+) -> tuple[list[Made], set[int]]:
     """Solve, and fill the files of the revision that have no time.
 
-    Returns the new blocks of the series, and the new checkpoints; they lie in the folder until they are sealed.
+    Returns the new blocks of the series and the new checkpoints, which lie in the folder until they are sealed, and the
+    first epochs of the base's blocks that stay although they were solved again.
     """
-    template = _template(folder, update)
+    template = _template(folder, update, attributes)
     layers = _open_layers(folder, template, update)
     land = _write_land(folder, template)
     blocks, checkpoints = open_files(folder, update)
-    patches = update.solve(layers, blocks, checkpoints, land)
-    patched = apply_patches(folder, update.plan, patches)
-    series = [path for path in patched if path.name.startswith(SERIES)]
-    points = [path for path in patched if path.name.startswith(CHECKPOINTS)]
-    return series + [block.path for block in blocks], points + [made.path for made in checkpoints]
+    patches, same = update.solve(layers, blocks, checkpoints, land)
+    made = apply_patches(folder, update.plan, patches)
+    for block in blocks:
+        if block.made.epoch in same:
+            block.made.path.unlink()
+        else:
+            made.append(block.made)
+    return made + [checkpoint.made for checkpoint in checkpoints], same
 
 
 def write_series(folder: Path, update: Update, blocks: Sequence[Sealed]) -> None:
     """Write MintPy's series as views of the sealed blocks, relative, so that the track can be moved as a whole."""
     stack, template = update.stack, folder / _TEMPLATE
-    baselines_m = stack.perpendicular_baselines_m()[1]
+    baselines_m = stack.perpendicular_baselines_m[1]
     layers = (("timeseries.h5", LOS, np.float32, np.nan, "m"), ("pairsPerEpoch.h5", PAIRS, np.uint8, 0, "1"))
     for file_name, dataset, kind, fill, unit in layers:
         with _open_file(template, folder / file_name, "timeseries", unit) as file:
@@ -105,19 +108,59 @@ def read_line(path: Path, suffix: str) -> Line:
         return Line(**{attribute: file[dataset + suffix][:] for dataset, attribute, _ in _LINE_LAYERS})
 
 
-def _write_virtual_stack(
-    path: Path, stack: Stack, attributes: Mapping[str, str], facts: Mapping[str, KnownPair]
-) -> None:
-    """Write MintPy's stack file as views of the interferograms' own files."""
+def make_stack_parts(
+    folder: Path, stack: Stack, facts: Mapping[str, KnownPair], base: Base | None, block_epochs: int
+) -> tuple[list[Made], list[Sealed]]:
+    """Make the parts of MintPy's stack: views of the pairs that begin within a few epochs.
+
+    In parts, because the price of one view grows with the number of its sources. Returns the new parts, and those of
+    the base that still hold, at their place in this stack.
+    """
+    known = {}
+    if base is not None:
+        for part in base.manifest.stack:
+            ids = tuple(member.id for member in base.manifest.members[part.epoch : part.after])
+            known[ids] = part
+    blocks = stack.network.earlier // block_epochs
+    borders = np.flatnonzero(np.diff(blocks, prepend=-1, append=-1))
+    made: list[Made] = []
+    kept: list[Sealed] = []
+    for first, after in pairwise(borders.tolist()):
+        members = stack.members[first:after]
+        there = known.get(tuple(member.id for member in members))
+        if there is not None:
+            kept.append(replace(there, epoch=first))
+            continue
+        made.append(one := Made.aside(folder, STACK, first, after - first))
+        # Relative to the part's own folder, so that the track's folder can be moved as a whole.
+        sources = [(i, 1, f"../{stack.folder.name}/{member.id}.h5") for i, member in enumerate(members)]
+        with h5py.File(one.path, "w", libver="latest") as file:
+            for name, kind, fill in _stack_layers(members, facts):
+                _create_view(file, name, (len(members), *stack.shape), kind, fill, sources)
+    return made, kept
+
+
+def _stack_layers(
+    members: Sequence[StoredInterferogram], facts: Mapping[str, KnownPair]
+) -> list[tuple[str, type, float]]:
     layers: list[tuple[str, type, float]] = [(PHASE, np.float32, np.nan), (COHERENCE, np.float32, np.nan)]
-    layers += [(COMPONENT, np.int16, -1)] if all(facts[m.id].has_components for m in stack.members) else []
-    # Relative to the stack's own folder, so that the track's folder can be moved as a whole.
-    sources = [(i, 1, f"../../../{stack.folder.name}/{m.id}.h5") for i, m in enumerate(stack.members)]
-    with h5py.File(path, "w", libver="latest") as file:
-        for name, kind, fill in layers:
+    return layers + ([(COMPONENT, np.int16, -1)] if all(facts[m.id].has_components for m in members) else [])
+
+
+def write_stack(
+    folder: Path,
+    stack: Stack,
+    facts: Mapping[str, KnownPair],
+    parts: Sequence[Sealed],
+    attributes: Mapping[str, str],
+) -> None:
+    """Write MintPy's stack file as a view of its sealed parts."""
+    sources = [(part.epoch, part.length, f"../../../{part.name}") for part in parts]
+    with h5py.File(folder / "inputs" / "ifgramStack.h5", "w", libver="latest") as file:
+        for name, kind, fill in _stack_layers(stack.members, facts):
             _create_view(file, name, (len(stack.members), *stack.shape), kind, fill, sources)
         file["date"] = np.array([member.name.split("_") for member in stack.members], dtype="S8")
-        file["bperp"] = stack.perpendicular_baselines_m()[0]
+        file["bperp"] = stack.perpendicular_baselines_m[0]
         file["dropIfgram"] = np.ones(len(stack.members), dtype=np.bool_)
         write_attributes(file, {**attributes, "FILE_TYPE": "ifgramStack"})
 
@@ -147,7 +190,7 @@ def _create_view(
     h5d.create(file.id, name.encode(), h5t.py_create(np.dtype(kind)), whole, properties)
 
 
-def _attributes(stack: Stack, reference: ReferencePoint, grid: Grid) -> dict[str, str]:
+def stack_attributes(stack: Stack, reference: ReferencePoint, grid: Grid) -> dict[str, str]:
     """MintPy's attributes of the whole stack: those of its first pair, its reference point and its span."""
     northing = grid.north - (reference.row + 0.5) * grid.pixel_m
     easting = grid.west + (reference.column + 0.5) * grid.pixel_m
@@ -163,20 +206,17 @@ def _attributes(stack: Stack, reference: ReferencePoint, grid: Grid) -> dict[str
     }
 
 
-def _solution_attributes(folder: Path, update: Update) -> dict[str, str]:
-    """Attributes of every file that comes from the inversion."""
-    first = f"{update.stack.dates[0]:%Y%m%d}"
-    stack_attributes = read_attributes(folder / "inputs" / "ifgramStack.h5")
-    return stack_attributes | _inversion_attributes(update.stack, update.settings) | {"REF_DATE": first}
-
-
-def _template(folder: Path, update: Update) -> Path:
-    """Make a file with nothing but the attributes; writing sixty of them costs more than copying the file."""
-    path = folder / _TEMPLATE
-    dates = update.stack.dates
-    span = {"DATE12": f"{dates[0]:%Y%m%d}_{dates[-1]:%Y%m%d}"}
+def _template(folder: Path, update: Update, attributes: Mapping[str, str]) -> Path:
+    """Make a file with the attributes that all files of an inversion have; a copy is faster than writing them."""
+    path, dates = folder / _TEMPLATE, update.stack.dates
+    own = {
+        "REF_DATE": f"{dates[0]:%Y%m%d}",
+        "DATE12": f"{dates[0]:%Y%m%d}_{dates[-1]:%Y%m%d}",
+        "FILE_TYPE": "",
+        "UNIT": "",
+    }
     with h5py.File(path, "w", libver="latest") as file:
-        write_attributes(file, {**_solution_attributes(folder, update), **span, "FILE_TYPE": "", "UNIT": ""})
+        write_attributes(file, {**attributes, **_inversion_attributes(update.stack, update.settings), **own})
     return path
 
 

@@ -1,16 +1,14 @@
-"""Files of a track that are written once and shared by revisions: blocks of epochs of the series, and checkpoints.
+"""Files of a track that are written once and shared by revisions.
 
 ::
 
-    series/<first epoch>-<hash>.h5        timeseries and pairsPerEpoch of up to 16 epochs
+    series/<first epoch>-<hash>.h5        timeseries and pairsPerEpoch of a few epochs, see `Effort.block_epochs`
     checkpoints/<epoch>-<hash>.h5         where the solution can be taken up again, see `kernel`
+    stack/<first pair>-<hash>.h5          MintPy's stack of a few pairs, as views of ../interferograms/<id>.h5
 
-An update writes the blocks that changed, and a checkpoint now and then; a revision names by path and hash the files
-that it consists of. A name ends with its content's hash, so a file of a name never changes.
-
-Datasets lie in one piece, epoch after epoch, so that they can be mapped and filled from several threads. That is also
-the fastest to write and for one epoch of all pixels, and as fast as tiles for all epochs of one pixel: see
-``benchmarks/chunking.py``.
+An update writes what changed; a revision names by path and hash the files that it consists of. A name ends with its
+content's hash, so a file of a name never changes. Datasets lie in one piece, epoch after epoch, so that they can be
+mapped and filled from several threads.
 """
 
 from __future__ import annotations
@@ -25,13 +23,14 @@ from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import DTypeLike, NDArray
 
 from sagwatch.engine import kernel
-from sagwatch.engine.files import ASIDE, flush, sha256_of
-from sagwatch.engine.interferogram import map_array, open_hdf5
+from sagwatch.engine.files import ASIDE, flush, settle
+from sagwatch.engine.interferogram import map_array, map_at
 from sagwatch.engine.manifest import Sealed
 from sagwatch.engine.window import Checkpoint
 from sagwatch.errors import BadRevisionError
 
-SERIES, CHECKPOINTS = "series", "checkpoints"
+SERIES, CHECKPOINTS, STACK = "series", "checkpoints", "stack"
+KINDS = (SERIES, CHECKPOINTS, STACK)
 LOS, PAIRS = "timeseries", "pairsPerEpoch"
 _HASH_LETTERS = 16
 
@@ -48,26 +47,47 @@ def create_array(file: h5py.File, name: str, shape: Sequence[int], dtype: DTypeL
 
 
 @dataclass(frozen=True)
-class OpenBlock:
-    """A block of the series that is being filled."""
+class Made:
+    """A shared file that lies aside until it is sealed; ``epoch`` and ``length`` as in `Sealed`."""
 
     path: Path
+    kind: str
     epoch: int
+    length: int
+
+    @classmethod
+    def aside(cls, folder: Path, kind: str, epoch: int, length: int) -> Made:
+        return cls(folder / f"{kind}-{epoch:06d}.h5", kind, epoch, length)
+
+
+@dataclass(frozen=True)
+class OpenBlock:
+    """A block of the series that is being filled, rows by epoch."""
+
+    made: Made
     los_m: NDArray[np.float32]
     pairs: NDArray[np.uint8]
 
 
-def open_block(path: Path, epoch: int, n_epochs: int, shape: tuple[int, int]) -> OpenBlock:
+def open_block(made: Made, shape: tuple[int, int]) -> OpenBlock:
     """Make a block whose pixels are still to be written."""
-    with h5py.File(path, "w", libver="latest") as file:
-        file.attrs["epoch"], file.attrs["length"] = epoch, n_epochs
-        create_array(file, LOS, (n_epochs, *shape), np.float32)
-        create_array(file, PAIRS, (n_epochs, *shape), np.uint8)
+    with h5py.File(made.path, "w", libver="latest") as file:
+        los_at = create_array(file, LOS, (made.length, *shape), np.float32)
+        pairs_at = create_array(file, PAIRS, (made.length, *shape), np.uint8)
+    flat = made.length, shape[0] * shape[1]
     return OpenBlock(
-        path,
-        epoch,
-        map_array(path, LOS, writable=True).reshape(n_epochs, -1),
-        map_array(path, PAIRS, writable=True).reshape(n_epochs, -1),
+        made,
+        map_at(made.path, los_at, flat, np.float32, writable=True),
+        map_at(made.path, pairs_at, flat, np.uint8, writable=True),
+    )
+
+
+def read_block(track: Path, sealed: Sealed) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Map a block's displacements and pairs per epoch, (n_epochs, n_pixels)."""
+    path = track / sealed.name
+    return (
+        map_array(path, LOS).reshape(sealed.length, -1),
+        map_array(path, PAIRS).reshape(sealed.length, -1),
     )
 
 
@@ -75,21 +95,21 @@ def open_block(path: Path, epoch: int, n_epochs: int, shape: tuple[int, int]) ->
 class OpenCheckpoint:
     """A checkpoint that is being filled."""
 
-    path: Path
-    epoch: int
-    reach: int
+    made: Made
     floats: NDArray[np.float64]
     counts: NDArray[np.uint16]
 
 
-def open_checkpoint(path: Path, epoch: int, reach: int, n_pixels: int) -> OpenCheckpoint:
+def open_checkpoint(made: Made, n_pixels: int) -> OpenCheckpoint:
     """Make a checkpoint whose pixels are still to be written."""
-    with h5py.File(path, "w", libver="latest") as file:
-        file.attrs["epoch"], file.attrs["length"] = epoch, reach
-        create_array(file, "floats", (kernel.float_rows(reach), n_pixels), np.float64)
-        create_array(file, "counts", (kernel.count_rows(reach), n_pixels), np.uint16)
+    floats, counts = (kernel.float_rows(made.length), n_pixels), (kernel.count_rows(made.length), n_pixels)
+    with h5py.File(made.path, "w", libver="latest") as file:
+        floats_at = create_array(file, "floats", floats, np.float64)
+        counts_at = create_array(file, "counts", counts, np.uint16)
     return OpenCheckpoint(
-        path, epoch, reach, map_array(path, "floats", writable=True), map_array(path, "counts", writable=True)
+        made,
+        map_at(made.path, floats_at, floats, np.float64, writable=True),
+        map_at(made.path, counts_at, counts, np.uint16, writable=True),
     )
 
 
@@ -103,31 +123,23 @@ def read_checkpoint(track: Path, sealed: Sealed) -> Checkpoint:
     return Checkpoint(sealed.epoch, sealed.length, floats, counts)
 
 
-def seal(aside: Path, track: Path, kind: str) -> Sealed:
-    """Give a file that was made aside its final name, durably; its epoch and length stand in its attributes."""
-    with open_hdf5(aside) as file:
-        epoch, length = int(file.attrs["epoch"]), int(file.attrs["length"])
-    digest = sha256_of(aside)
-    name = f"{kind}/{epoch:06d}-{digest[:_HASH_LETTERS]}.h5"
-    target = track / name
-    target.parent.mkdir(exist_ok=True)
-    flush(aside)
-    aside.chmod(0o444)
-    aside.replace(target)
-    return Sealed(epoch, length, name, digest)
-
-
-def flush_names(track: Path) -> None:
-    """Make the names of sealed files durable."""
-    for kind in (SERIES, CHECKPOINTS):
-        if (track / kind).is_dir():
-            flush(track / kind)
+def seal(track: Path, made: Sequence[Made]) -> list[Sealed]:
+    """Give files that were made aside their final names, durably."""
+    sealed = []
+    for one, digest in zip(made, settle([one.path for one in made]), strict=True):
+        name = f"{one.kind}/{one.epoch:06d}-{digest[:_HASH_LETTERS]}.h5"
+        (track / one.kind).mkdir(exist_ok=True)
+        one.path.replace(track / name)
+        sealed.append(Sealed(one.epoch, one.length, name, digest))
+    for kind in {one.kind for one in made}:
+        flush(track / kind)
+    return sealed
 
 
 def remove_unnamed(track: Path, named: set[str]) -> list[str]:
     """Delete sealed files that no revision names; return their names."""
     removed = []
-    for kind in (SERIES, CHECKPOINTS):
+    for kind in KINDS:
         for path in sorted((track / kind).glob("*.h5")):
             name = f"{kind}/{path.name}"
             if name not in named and not path.name.startswith(ASIDE):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import h5py
 import numpy as np
@@ -21,6 +22,8 @@ from sagwatch.engine.checks import Finding
 from sagwatch.engine.interferogram import COHERENCE, COMPONENT, PHASE, StoredInterferogram, open_hdf5
 from sagwatch.engine.network import Network
 from sagwatch.errors import BadRevisionError
+
+_MOST_OPEN_FILES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,11 @@ class Stack:
             raise BadRevisionError(str(Finding(102, True, where)))
 
     @cached_property
+    def names(self) -> frozenset[str]:
+        """Ids of all pairs."""
+        return frozenset(member.id for member in self.members)
+
+    @cached_property
     def dates(self) -> tuple[date, ...]:
         """All epochs, rising."""
         return tuple(sorted({day for member in self.members for day in (member.reference, member.secondary)}))
@@ -84,6 +92,7 @@ class Stack:
     def path(self, member: StoredInterferogram) -> Path:
         return self.folder / f"{member.id}.h5"
 
+    @cached_property
     def perpendicular_baselines_m(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Baselines of the pairs and of the epochs against the first, float32 metres.
 
@@ -112,46 +121,6 @@ class Stack:
             with open_hdf5(self.path(member)) as file:
                 phase[i] = file[PHASE][0, row, column]
         return phase
-
-    def read_pixels(
-        self,
-        facts: Mapping[str, KnownPair],
-        first_pair: int,
-        strip: slice,
-        pixels: NDArray[np.int64] | None,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Phase and coherence of the pairs from ``first_pair`` on, shape (n, n_pixels).
-
-        Parameters
-        ----------
-        strip
-            Pixels in order of rows and columns.
-        pixels
-            Some of the strip's, or None for all.
-        """
-        members = self.members[first_pair:]
-        size = strip.stop - strip.start if pixels is None else pixels.size
-        phase, coherence = (
-            np.empty((len(members), size), np.float32),
-            np.empty((len(members), size), np.float32),
-        )
-        # Pixels that are few are picked from the stretch that holds them.
-        begin, end = (
-            (strip.start, strip.stop)
-            if pixels is None
-            else (strip.start + pixels[0], strip.start + pixels[-1] + 1)
-        )
-        stretch = np.empty(end - begin, np.float32)
-        for i, member in enumerate(members):
-            known = facts[member.id]
-            with self.path(member).open("rb", buffering=0) as file:
-                for row, at in ((phase[i], known.phase_at), (coherence[i], known.coherence_at)):
-                    target = row if pixels is None else stretch
-                    if os.preadv(file.fileno(), [target.data], at + 4 * begin) != target.nbytes:
-                        raise BadRevisionError(f"{self.path(member)} is cut short; fetch the product again")
-                    if pixels is not None:
-                        row[:] = stretch[pixels - pixels[0]]
-        return phase, coherence
 
     def read(self, name: str, rows: slice) -> NDArray[np.float32]:
         """One layer of every pair in some rows, shape (n_pairs, n_pixels)."""
@@ -199,6 +168,62 @@ class Stack:
 def make_stack(folder: Path, shape: tuple[int, int], members: Sequence[StoredInterferogram]) -> Stack:
     """Put interferograms, in any order, into a stack."""
     return Stack(folder, shape, tuple(sorted(members)))
+
+
+class PairFiles:
+    """Reads phases and coherences of a stack's pairs, from one pair on; a context, because it keeps files open."""
+
+    def __init__(self, stack: Stack, facts: Mapping[str, KnownPair], first_pair: int) -> None:
+        self._stack, self._facts, self._first = stack, facts, first_pair
+        self._files: dict[int, int] = {}
+
+    def __enter__(self) -> Self:
+        members = self._stack.members[self._first :]
+        # An update needs a few dozen; those of a long record would be more than a process may have open.
+        if len(members) <= _MOST_OPEN_FILES:
+            for i, member in enumerate(members, self._first):
+                self._files[i] = os.open(self._stack.path(member), os.O_RDONLY)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+    def read(
+        self, first_pair: int, strip: slice, pixels: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Phase and coherence of the pairs from ``first_pair`` on, shape (n, n_pixels).
+
+        Parameters
+        ----------
+        strip
+            Pixels in order of rows and columns.
+        pixels
+            Some of the strip's, rising, or None for all.
+        """
+        members = self._stack.members[first_pair:]
+        size = strip.stop - strip.start if pixels is None else pixels.size
+        phase = np.empty((len(members), size), np.float32)
+        coherence = np.empty((len(members), size), np.float32)
+        first = 0 if pixels is None else int(pixels[0])
+        # Pixels that are few are picked from the stretch that holds them.
+        stretch = None if pixels is None else np.empty(int(pixels[-1]) - first + 1, np.float32)
+        for i, member in enumerate(members):
+            known, file = self._facts[member.id], self._files.get(first_pair + i)
+            opened = os.open(self._stack.path(member), os.O_RDONLY) if file is None else file
+            try:
+                for row, at in ((phase[i], known.phase_at), (coherence[i], known.coherence_at)):
+                    target = row if stretch is None else stretch
+                    if os.preadv(opened, [target.data], at + 4 * (strip.start + first)) != target.nbytes:
+                        raise BadRevisionError(
+                            f"{self._stack.path(member)} is cut short; fetch the product again"
+                        )
+                    if stretch is not None and pixels is not None:
+                        np.take(stretch, pixels - first, out=row)
+            finally:
+                if file is None:
+                    os.close(opened)
+        return phase, coherence
 
 
 def _heights(network: Network, pairs: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -30,13 +30,15 @@ from sagwatch.engine.sealed import (
     LOS,
     PAIRS,
     SERIES,
+    Made,
     OpenBlock,
     OpenCheckpoint,
     open_block,
     open_checkpoint,
+    read_block,
     read_checkpoint,
 )
-from sagwatch.engine.stack import KnownPair, Stack
+from sagwatch.engine.stack import KnownPair, PairFiles, Stack
 from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE, elapsed_years, mintpy_years
 from sagwatch.engine.window import (
     Checkpoint,
@@ -86,6 +88,11 @@ class Plan:
     @property
     def first(self) -> int:
         return self.checkpoints[-1].epoch if self.checkpoints else 0
+
+    def kept(self, same: set[int]) -> tuple[Sealed, ...]:
+        """The base's files that stay, if its blocks that begin at ``same`` are solved again and nothing is new."""
+        solved_again = () if self.base is None else self.base.manifest.series
+        return (*self.blocks, *self.checkpoints, *(block for block in solved_again if block.epoch in same))
 
     @cached_property
     def first_pair(self) -> int:
@@ -156,7 +163,7 @@ class Layers:
 
 @dataclass(frozen=True)
 class Patch:
-    """What some pixels say about epochs before the checkpoint at which all others were taken up."""
+    """What some pixels say about epochs before the checkpoint at which all others were taken up, if it is news."""
 
     pixels: NDArray[np.int64]
     first: int
@@ -211,27 +218,45 @@ class Update:
         """Epochs of the checkpoints that are made anew."""
         return emission_epochs(self.stack.network, self.plan.first, self.effort)
 
+    @cached_property
+    def stored(self) -> dict[int, tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+        """The base's blocks whose epochs are still the same, by first epoch, mapped."""
+        base = self.plan.base
+        if base is None:
+            return {}
+        return {
+            sealed.epoch: read_block(base.track, sealed)
+            for sealed in base.manifest.series
+            if base.manifest.epochs[sealed.epoch : sealed.after]
+            == self.stack.dates[sealed.epoch : sealed.after]
+        }
+
     def solve(
         self,
         layers: Layers,
         blocks: Sequence[OpenBlock],
         checkpoints: Sequence[OpenCheckpoint],
         land: NDArray[np.bool_],
-    ) -> list[Patch]:
-        """Solve all pixels, fill the arrays, and return what lies before the blocks."""
-        alone = replace(self, effort=replace(self.effort, threads=1))
+    ) -> tuple[list[Patch], set[int]]:
+        """Solve all pixels and fill the arrays.
+
+        Returns what is new before the blocks, and the first epochs of those blocks in which nothing is.
+        """
         strips = self.strips()
-
-        def work(strip: slice) -> list[Patch]:
-            return alone._solve_strip(strip, layers, blocks, checkpoints, land)
-
         patches: list[Patch] = []
-        with ThreadPoolExecutor(self.effort.n_threads) as pool:
-            for number, found in enumerate(pool.map(work, strips), 1):
-                patches += found
-                if len(strips) > 20 and number % (len(strips) // 10) == 0:
-                    log.info("%d of %d pixels are solved", strips[number - 1].stop, self.n_pixels)
-        return patches
+        same = {block.made.epoch for block in blocks if self._is_stored(block.made)}
+        with PairFiles(self.stack, self.facts, self.plan.first_pair) as pairs:
+            work = StripWork(self, pairs, layers, blocks, checkpoints, land)
+            with ThreadPoolExecutor(self.effort.n_threads) as pool:
+                for number, (found, changed) in enumerate(pool.map(work.solve, strips), 1):
+                    patches += found
+                    same -= changed
+                    if len(strips) > 20 and number % (len(strips) // 10) == 0:
+                        log.info("%d of %d pixels are solved", strips[number - 1].stop, self.n_pixels)
+        return patches, same
+
+    def _is_stored(self, made: Made) -> bool:
+        return made.epoch in self.stored and self.stored[made.epoch][0].shape[0] == made.length
 
     def strips(self) -> list[slice]:
         """Cut the pixels so that what all threads hold at a time fits the memory that is set, and the caches."""
@@ -240,16 +265,16 @@ class Update:
         made = sum(8 * kernel.float_rows(self.stack.network.reach(epoch)) + 40 for epoch in self.emitted)
         per_pixel = 8 * pairs + 16 * epochs + made + 200
         most = self.effort.memory_bytes // (per_pixel * self.effort.n_threads)
-        size = int(np.clip(most, _FEWEST_PIXELS, _MOST_PIXELS)) // kernel.GROUP_PIXELS * kernel.GROUP_PIXELS
+        size = int(np.clip(most, _FEWEST_PIXELS, _MOST_PIXELS))
         return [slice(a, min(a + size, self.n_pixels)) for a in range(0, self.n_pixels, size)]
 
-    def renew(self, strip: slice) -> Renewed:
+    def renew(self, strip: slice, pairs: PairFiles) -> Renewed:
         """Solve some pixels, each as far back as it needs."""
 
         def source(
             first_pair: int, pixels: NDArray[np.int64] | None
         ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            return self.stack.read_pixels(self.facts, first_pair, strip, pixels)
+            return pairs.read(first_pair, strip, pixels)
 
         renewed = solve_from(
             self.stack.network,
@@ -257,7 +282,7 @@ class Update:
             source,
             [self._taken(sealed, strip) for sealed in self.plan.checkpoints],
             self.settings.inversion,
-            self.effort,
+            replace(self.effort, threads=1),
             strip.stop - strip.start,
             years=self.years,
         )
@@ -271,33 +296,32 @@ class Update:
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Series and pairs per epoch of some pixels from an epoch on, the new solution over what is stored."""
         newest = renewed.newest
-        new_pairs = np.minimum(newest.pairs_per_epoch, 255).astype(np.uint8)
+        new_pairs = _as_bytes(newest.pairs_per_epoch)
         if first >= newest.first:
             return newest.los_m[first - newest.first :], new_pairs[first - newest.first :]
-        size = strip.stop - strip.start
-        los_m = np.empty((self.stack.network.n_epochs - first, size), np.float32)
+        los_m = np.empty((self.stack.network.n_epochs - first, strip.stop - strip.start), np.float32)
         pairs = np.empty(los_m.shape, np.uint8)
         for block in self.plan.blocks:
-            if block.after > first and self.plan.base is not None:
-                path, skipped = self.plan.base.track / block.name, max(first - block.epoch, 0)
+            if block.after > first:
+                skipped = max(first - block.epoch, 0)
                 rows = slice(block.epoch + skipped - first, block.after - first)
-                los_m[rows] = map_array(path, LOS).reshape(block.length, -1)[skipped:, strip]
-                pairs[rows] = map_array(path, PAIRS).reshape(block.length, -1)[skipped:, strip]
+                stored_m, stored_pairs = self.stored[block.epoch]
+                los_m[rows], pairs[rows] = stored_m[skipped:, strip], stored_pairs[skipped:, strip]
         los_m[newest.first - first :], pairs[newest.first - first :] = newest.los_m, new_pairs
         for pixels, solution in renewed.older:
-            shift = max(first - solution.first, 0)
-            los_m[solution.first + shift - first :, pixels] = solution.los_m[shift:]
-            counts = np.minimum(solution.pairs_per_epoch[shift:], 255)
-            pairs[solution.first + shift - first :, pixels] = counts.astype(np.uint8)
+            begin = max(first, solution.first)
+            los_m[begin - first :, pixels] = solution.los_m[begin - solution.first :]
+            pairs[begin - first :, pixels] = _as_bytes(solution.pairs_per_epoch[begin - solution.first :])
         return los_m, pairs
 
     def in_memory(self) -> Past:
         """Solve all pixels without writing anything."""
         parts = []
-        for strip in self.strips():
-            renewed = self.renew(strip)
-            los_m, pairs = self.history(strip, renewed, 0)
-            parts.append((los_m, pairs, renewed.newest.temporal_coherence))
+        with PairFiles(self.stack, self.facts, self.plan.first_pair) as files:
+            for strip in self.strips():
+                renewed = self.renew(strip, files)
+                los_m, pairs = self.history(strip, renewed, 0)
+                parts.append((los_m, pairs, renewed.newest.temporal_coherence))
         los_m, pairs, agreement = (np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
         shape = self.stack.shape
         return Past(
@@ -313,129 +337,169 @@ class Update:
             raise BadRevisionError("a batch has no checkpoint: this is a fault of Sagwatch, report it")
         return Taken(sealed.epoch, lambda: read_checkpoint(base.track, sealed).of(strip))
 
-    def _solve_strip(
-        self,
-        strip: slice,
-        layers: Layers,
-        blocks: Sequence[OpenBlock],
-        checkpoints: Sequence[OpenCheckpoint],
-        land: NDArray[np.bool_],
-    ) -> list[Patch]:
-        renewed = self.renew(strip)
-        newest = renewed.newest
-        pairs = np.minimum(newest.pairs_per_epoch, 255).astype(np.uint8)
-        for block in blocks:
-            rows = slice(block.epoch - newest.first, block.epoch - newest.first + block.los_m.shape[0])
-            block.los_m[:, strip], block.pairs[:, strip] = newest.los_m[rows], pairs[rows]
-        for target, made in zip(checkpoints, newest.checkpoints, strict=True):
-            target.floats[:, strip], target.counts[:, strip] = made.floats, made.counts
-        self._fill_layers(strip, renewed, layers, land)
-        return [
-            Patch(
-                pixels + strip.start,
-                solution.first,
-                solution.los_m[: newest.first - solution.first],
-                np.minimum(solution.pairs_per_epoch[: newest.first - solution.first], 255).astype(np.uint8),
-                tuple(made for made in solution.checkpoints if made.epoch <= newest.first),
-            )
-            for pixels, solution in renewed.older
-        ]
 
-    def _fill_layers(self, strip: slice, renewed: Renewed, layers: Layers, land: NDArray[np.bool_]) -> None:
+@dataclass(frozen=True)
+class StripWork:
+    """Solves strips of pixels and writes what it finds into the arrays of all pixels."""
+
+    update: Update
+    pairs: PairFiles
+    layers: Layers
+    blocks: Sequence[OpenBlock]
+    checkpoints: Sequence[OpenCheckpoint]
+    land: NDArray[np.bool_]
+
+    def solve(self, strip: slice) -> tuple[list[Patch], set[int]]:
+        """Returns what is news before the blocks, and the first epochs of the blocks in which something is."""
+        renewed = self.update.renew(strip, self.pairs)
         newest = renewed.newest
+        pairs = _as_bytes(newest.pairs_per_epoch)
+        changed = set()
+        for block in self.blocks:
+            rows = slice(block.made.epoch - newest.first, block.made.epoch - newest.first + block.made.length)
+            block.los_m[:, strip], block.pairs[:, strip] = newest.los_m[rows], pairs[rows]
+            stored = self.update.stored.get(block.made.epoch)
+            if stored is None or np.any(self._is_news(stored, strip, newest.los_m[rows], pairs[rows])):
+                changed.add(block.made.epoch)
+        for target, made in zip(self.checkpoints, newest.checkpoints, strict=True):
+            target.floats[:, strip], target.counts[:, strip] = made.floats, made.counts
+        self._fill_layers(strip, renewed)
+        return [
+            patch for older in renewed.older for patch in self._patches(strip, newest.first, *older)
+        ], changed
+
+    def _patches(
+        self, strip: slice, before: int, pixels: NDArray[np.int64], solution: WindowSolution
+    ) -> Iterator[Patch]:
+        """What of some pixels' older solution is news: from the first block on in which it is."""
+        pairs = _as_bytes(solution.pairs_per_epoch)
+        for block in self.update.plan.blocks:
+            if not solution.first <= block.epoch < before:
+                continue
+            rows = slice(block.epoch - solution.first, block.after - solution.first)
+            stored = self.update.stored[block.epoch]
+            news = self._is_news(stored, pixels + strip.start, solution.los_m[rows], pairs[rows])
+            if np.any(news):
+                yield Patch(
+                    pixels[news] + strip.start,
+                    block.epoch,
+                    solution.los_m[rows.start : before - solution.first, news],
+                    pairs[rows.start : before - solution.first, news],
+                    tuple(
+                        made.of(np.flatnonzero(news))
+                        for made in solution.checkpoints
+                        if block.epoch < made.epoch <= before
+                    ),
+                )
+                pixels, solution, pairs = pixels[~news], solution.of(np.flatnonzero(~news)), pairs[:, ~news]
+
+    def _is_news(
+        self,
+        stored: tuple[NDArray[np.float32], NDArray[np.uint8]],
+        pixels: slice | NDArray[np.int64],
+        los_m: NDArray[np.floating],
+        pairs: NDArray[np.uint8],
+    ) -> NDArray[np.bool_]:
+        """Which pixels differ from what is stored by more than the tolerance, or in what is known."""
+        old_m, old_pairs = stored[0][:, pixels], stored[1][:, pixels]
+        if old_m.shape != los_m.shape:
+            return np.ones(los_m.shape[1], np.bool_)
+        near = np.abs(old_m - los_m) <= self.update.effort.tolerance_mm / 1000.0
+        near |= np.isnan(old_m) & np.isnan(los_m)
+        return ~np.all(near & (old_pairs == pairs), axis=0)
+
+    def _fill_layers(self, strip: slice, renewed: Renewed) -> None:
+        newest, layers, update = renewed.newest, self.layers, self.update
         layers.temporal_coherence[strip] = newest.temporal_coherence
         layers.mean_coherence[strip] = newest.mean_coherence
         layers.n_observations[strip] = newest.n_observations
         layers.parts[strip] = newest.parts
         layers.redundant[strip] = newest.redundant
         with np.errstate(invalid="ignore"):
-            agrees = newest.temporal_coherence >= self.settings.min_temporal_coherence
-        layers.reliable[strip] = agrees & newest.redundant & land[strip]
+            agrees = newest.temporal_coherence >= update.settings.min_temporal_coherence
+        layers.reliable[strip] = agrees & newest.redundant & self.land[strip]
         for row, layer in enumerate(layers.lines[WHOLE_RECORD.name]):
             layer[strip] = newest.line[row]
         layers.line_epochs[WHOLE_RECORD.name][strip] = np.where(
-            newest.n_observations > 0, self.stack.network.n_epochs, 0
+            np.isfinite(newest.line[kernel.VELOCITY]), update.stack.network.n_epochs, 0
         )
-        self._fit_windows(strip, renewed, layers)
+        self._fit_windows(strip, renewed)
 
-    def _fit_windows(self, strip: slice, renewed: Renewed, layers: Layers) -> None:
-        dates, size = self.stack.dates, strip.stop - strip.start
+    def _fit_windows(self, strip: slice, renewed: Renewed) -> None:
+        windows, dates = self.update.settings.windows, self.update.stack.dates
+        size = strip.stop - strip.start
         firsts = {
             window.name: next(
                 i for i, day in enumerate(dates) if (dates[-1] - day).days <= (window.days or 0)
             )
-            for window in self.settings.windows
+            for window in windows
         }
         if not firsts:
             return
         first = min(firsts.values())
-        los_m, pairs = self.history(strip, renewed, first)
+        los_m, pairs = self.update.history(strip, renewed, first)
         years = elapsed_years(dates)
-        for window in self.settings.windows:
+        for window in windows:
             skip = firsts[window.name] - first
             rows, n_epochs = np.empty((kernel.LINE_ROWS, size), np.float32), np.empty(size, np.uint16)
             least = max(window.least_epochs, LEAST_EPOCHS_OF_A_LINE)
             fit_range(0, size, years[first + skip :], los_m[skip:], pairs[skip:], least, rows, n_epochs)
-            for row, layer in enumerate(layers.lines[window.name]):
+            for row, layer in enumerate(self.layers.lines[window.name]):
                 layer[strip] = rows[row]
-            layers.line_epochs[window.name][strip] = n_epochs
+            self.layers.line_epochs[window.name][strip] = n_epochs
 
 
 def open_files(aside: Path, update: Update) -> tuple[list[OpenBlock], list[OpenCheckpoint]]:
     """Make the blocks and checkpoints that an update fills, in a folder aside."""
-    last, size = update.stack.network.n_epochs, update.effort.block_epochs
+    network, size = update.stack.network, update.effort.block_epochs
     blocks = [
-        open_block(aside / f"{SERIES}-{epoch:06d}.h5", epoch, min(size, last - epoch), update.stack.shape)
-        for epoch in range(update.plan.first, last, size)
+        open_block(Made.aside(aside, SERIES, epoch, min(size, network.n_epochs - epoch)), update.stack.shape)
+        for epoch in range(update.plan.first, network.n_epochs, size)
     ]
     checkpoints = [
-        open_checkpoint(
-            aside / f"{CHECKPOINTS}-{epoch:06d}.h5", epoch, update.stack.network.reach(epoch), update.n_pixels
-        )
+        open_checkpoint(Made.aside(aside, CHECKPOINTS, epoch, network.reach(epoch)), update.n_pixels)
         for epoch in update.emitted
     ]
     return blocks, checkpoints
 
 
-def apply_patches(aside: Path, plan: Plan, patches: Sequence[Patch]) -> list[Path]:
-    """Write the older epochs of pixels that went further back into new versions of the blocks and checkpoints.
-
-    Returns the new versions, in the folder aside; their names say what they replace.
-    """
+def apply_patches(aside: Path, plan: Plan, patches: Sequence[Patch]) -> list[Made]:
+    """Write what is news of a few pixels into new versions of older blocks and checkpoints, in the folder aside."""
     if plan.base is None or not patches:
         return []
     first = min(patch.first for patch in patches)
     written = []
     for block in plan.blocks:
-        if block.after <= first:
+        if block.epoch < first:
             continue
-        path = aside / f"{SERIES}-{block.epoch:06d}.h5"
-        _copy(plan.base.track / block.name, path)
-        los_m = map_array(path, LOS, writable=True).reshape(block.length, -1)
-        pairs = map_array(path, PAIRS, writable=True).reshape(block.length, -1)
+        written.append(made := Made.aside(aside, SERIES, block.epoch, block.length))
+        _copy(plan.base.track / block.name, made.path)
+        los_m = map_array(made.path, LOS, writable=True).reshape(block.length, -1)
+        pairs = map_array(made.path, PAIRS, writable=True).reshape(block.length, -1)
         for patch in patches:
-            begin = max(patch.first, block.epoch)
-            if begin < block.after:
-                source = slice(begin - patch.first, block.after - patch.first)
-                los_m[begin - block.epoch :, patch.pixels] = patch.los_m[source]
-                pairs[begin - block.epoch :, patch.pixels] = patch.pairs[source]
-        written.append(path)
+            if patch.first <= block.epoch:
+                source = slice(block.epoch - patch.first, block.after - patch.first)
+                los_m[:, patch.pixels], pairs[:, patch.pixels] = patch.los_m[source], patch.pairs[source]
     for sealed in plan.checkpoints:
         found = [
-            (patch.pixels, made)
+            (patch.pixels, checkpoint)
             for patch in patches
-            for made in patch.checkpoints
-            if made.epoch == sealed.epoch
+            for checkpoint in patch.checkpoints
+            if checkpoint.epoch == sealed.epoch
         ]
         if not found:
             continue
-        path = aside / f"{CHECKPOINTS}-{sealed.epoch:06d}.h5"
-        _copy(plan.base.track / sealed.name, path)
-        floats, counts = map_array(path, "floats", writable=True), map_array(path, "counts", writable=True)
-        for pixels, made in found:
-            floats[:, pixels], counts[:, pixels] = made.floats, made.counts
-        written.append(path)
+        written.append(made := Made.aside(aside, CHECKPOINTS, sealed.epoch, sealed.length))
+        _copy(plan.base.track / sealed.name, made.path)
+        floats = map_array(made.path, "floats", writable=True)
+        counts = map_array(made.path, "counts", writable=True)
+        for pixels, checkpoint in found:
+            floats[:, pixels], counts[:, pixels] = checkpoint.floats, checkpoint.counts
     return written
+
+
+def _as_bytes(pairs_per_epoch: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    return np.minimum(pairs_per_epoch, 255).astype(np.uint8)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sagwatch.engine import kernel
 from sagwatch.engine.network import InversionSettings, Network
 from sagwatch.engine.weights import Weight, weight_table
+from sagwatch.errors import BadInputError
 
 _KIND = {
     Weight.VARIANCE: kernel.WEIGHT_VARIANCE,
@@ -54,10 +55,17 @@ class Effort:
 
     tolerance_mm: float = 1e-4
     budget_mm: float = 5e-4
-    block_epochs: int = 16
+    block_epochs: int = 8
     settling_pairs: float = SETTLING_PAIRS
     memory_bytes: int = 512 * 2**20
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.block_epochs < 2 or self.tolerance_mm <= 0 or self.budget_mm < self.tolerance_mm:
+            raise BadInputError(
+                f"blocks of {self.block_epochs} epochs, tolerance {self.tolerance_mm} mm, budget {self.budget_mm} mm: "
+                "a block has 2 epochs or more, the tolerance is positive and the budget not less"
+            )
 
     @property
     def n_threads(self) -> int:
@@ -125,6 +133,15 @@ class WindowSolution:
     left_out_m: NDArray[np.float64]
     needs_older: NDArray[np.bool_]
     checkpoints: tuple[Checkpoint, ...]
+
+    def of(self, pixels: NDArray[np.int64]) -> WindowSolution:
+        """The same for some of its pixels."""
+        arrays = {
+            entry.name: getattr(self, entry.name)[..., pixels]
+            for entry in fields(self)
+            if entry.name not in ("first", "checkpoints")
+        }
+        return WindowSolution(self.first, **arrays, checkpoints=tuple(c.of(pixels) for c in self.checkpoints))
 
 
 class PairSource(Protocol):
