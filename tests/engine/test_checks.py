@@ -126,7 +126,7 @@ def test_a_disk_that_would_fill_up_stops_a_revision_before_it_begins(track, monk
 
 
 def test_what_a_revision_needs_is_what_it_writes(tmp_path):
-    """Near enough, and rather too much than too little, for a batch and for an update."""
+    """Near enough for a batch; for an update never too little, which may write less where blocks stay as they are."""
     grid = Grid(epsg=32649, west=478880.0, north=4139040.0, pixel_m=80.0, columns=120, rows=100)
     track = invent_stack(tmp_path / "track", n_epochs=40, neighbours=3, grid=grid)
     effort = Effort(block_epochs=8)
@@ -145,7 +145,7 @@ def test_what_a_revision_needs_is_what_it_writes(tmp_path):
             *track.store.folder.glob("checkpoints/*"),
         ]
         total = sum(path.stat().st_size for path in paths)
-        assert 0.9 < needed / (total - written) < 1.8, (number, needed, total - written)
+        assert 0.9 * (total - written) < needed < (1.8 if first == 0 else 5) * (total - written), number
         written = total - sum(path.stat().st_size for path in folder.rglob("*.h5"))
     assert first > 0
 
