@@ -64,6 +64,7 @@ from sagwatch.engine.revision_files import (
     write_series,
     write_solution,
     write_stack,
+    write_template,
 )
 from sagwatch.engine.sealed import CHECKPOINTS, KINDS, SERIES, STACK, remove_unnamed, seal
 from sagwatch.engine.solve import check_reference
@@ -155,15 +156,15 @@ def build_revision(
         )
         update = Update(plan, settings, reference, facts, effort)
         with folder_aside(target) as aside:
-            attributes = stack_attributes(stack, reference, grid)
+            write_template(aside, stack_attributes(stack, reference, grid))
             copy_geometry(aside, geometry)
             write_facts(aside, stack, facts)
             parts, old_parts = make_stack_parts(aside, stack, facts, plan.base, effort.block_epochs)
-            made, same = write_solution(aside, update, attributes)
+            made, same = write_solution(aside, update)
             sealed = seal(track, [*parts, *made])
             kept = (*old_parts, *plan.kept(same))
             shared = {kind: _together(kind, kept, sealed) for kind in KINDS}
-            write_stack(aside, stack, facts, shared[STACK], attributes)
+            write_stack(aside, stack, facts, shared[STACK])
             write_series(aside, update, shared[SERIES])
             names = file_names(aside)
             hashes = settle([aside / name for name in names])

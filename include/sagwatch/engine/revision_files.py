@@ -31,7 +31,7 @@ from sagwatch.engine.update import Base, Layers, Update, apply_patches, open_fil
 from sagwatch.engine.velocity import Line, Window
 
 PAIR_FACTS = "pairFacts.h5"
-_TEMPLATE = "template.h5"
+_TEMPLATE, _SOLUTION_TEMPLATE = "template.h5", "solution.h5"
 _LINE_LAYERS = (
     ("velocity", "velocity_m_yr", "m/year"),
     ("velocityStd", "velocity_std_m_yr", "m/year"),
@@ -66,15 +66,13 @@ def read_facts(folder: Path) -> dict[str, KnownPair]:
     return {name: KnownPair(*row) for name, row in zip(ids, zip(*columns, strict=True), strict=True)}
 
 
-def write_solution(
-    folder: Path, update: Update, attributes: Mapping[str, str]
-) -> tuple[list[Made], set[int]]:
+def write_solution(folder: Path, update: Update) -> tuple[list[Made], set[int]]:
     """Solve, and fill the files of the revision that have no time.
 
     Returns the new blocks of the series and the new checkpoints, which lie in the folder until they are sealed, and the
     first epochs of the base's blocks that stay although they were solved again.
     """
-    template = _template(folder, update, attributes)
+    template = _solution_template(folder / _TEMPLATE, update)
     layers = _open_layers(folder, template, update)
     land = _write_land(folder, template)
     blocks, checkpoints = open_files(folder, update)
@@ -90,7 +88,7 @@ def write_solution(
 
 def write_series(folder: Path, update: Update, blocks: Sequence[Sealed]) -> None:
     """Write MintPy's series as views of the sealed blocks, relative, so that the track can be moved as a whole."""
-    stack, template = update.stack, folder / _TEMPLATE
+    stack, template = update.stack, folder / _SOLUTION_TEMPLATE
     baselines_m = stack.perpendicular_baselines_m[1]
     layers = (("timeseries.h5", LOS, np.float32, np.nan, "m"), ("pairsPerEpoch.h5", PAIRS, np.uint8, 0, "1"))
     for file_name, dataset, kind, fill, unit in layers:
@@ -147,22 +145,16 @@ def _stack_layers(
     return layers + ([(COMPONENT, np.int16, -1)] if all(facts[m.id].has_components for m in members) else [])
 
 
-def write_stack(
-    folder: Path,
-    stack: Stack,
-    facts: Mapping[str, KnownPair],
-    parts: Sequence[Sealed],
-    attributes: Mapping[str, str],
-) -> None:
+def write_stack(folder: Path, stack: Stack, facts: Mapping[str, KnownPair], parts: Sequence[Sealed]) -> None:
     """Write MintPy's stack file as a view of its sealed parts."""
     sources = [(part.epoch, part.length, f"../../../{part.name}") for part in parts]
-    with h5py.File(folder / "inputs" / "ifgramStack.h5", "w", libver="latest") as file:
+    target = (folder / _TEMPLATE).replace(folder / "inputs" / "ifgramStack.h5")
+    with h5py.File(target, "r+", libver="latest") as file:
         for name, kind, fill in _stack_layers(stack.members, facts):
             _create_view(file, name, (len(stack.members), *stack.shape), kind, fill, sources)
         file["date"] = np.array([member.name.split("_") for member in stack.members], dtype="S8")
         file["bperp"] = stack.perpendicular_baselines_m[0]
         file["dropIfgram"] = np.ones(len(stack.members), dtype=np.bool_)
-        write_attributes(file, {**attributes, "FILE_TYPE": "ifgramStack"})
 
 
 def _create_view(
@@ -206,17 +198,25 @@ def stack_attributes(stack: Stack, reference: ReferencePoint, grid: Grid) -> dic
     }
 
 
-def _template(folder: Path, update: Update, attributes: Mapping[str, str]) -> Path:
-    """Make a file with the attributes that all files of an inversion have; a copy is faster than writing them."""
-    path, dates = folder / _TEMPLATE, update.stack.dates
+def write_template(folder: Path, attributes: Mapping[str, str]) -> Path:
+    """Make a file with nothing but attributes: a copy of sixty is faster than writing them."""
+    path = folder / _TEMPLATE
+    with h5py.File(path, "w", libver="latest") as file:
+        write_attributes(file, {**attributes, "FILE_TYPE": "ifgramStack"})
+    return path
+
+
+def _solution_template(template: Path, update: Update) -> Path:
+    """Add what all files of an inversion have."""
+    path, dates = template.with_name(_SOLUTION_TEMPLATE), update.stack.dates
     own = {
         "REF_DATE": f"{dates[0]:%Y%m%d}",
         "DATE12": f"{dates[0]:%Y%m%d}_{dates[-1]:%Y%m%d}",
-        "FILE_TYPE": "",
         "UNIT": "",
     }
-    with h5py.File(path, "w", libver="latest") as file:
-        write_attributes(file, {**attributes, **_inversion_attributes(update.stack, update.settings), **own})
+    shutil.copyfile(template, path)
+    with h5py.File(path, "r+", libver="latest") as file:
+        write_attributes(file, _inversion_attributes(update.stack, update.settings) | own)
     return path
 
 

@@ -64,16 +64,13 @@ class Stack:
             raise BadRevisionError(str(Finding(104, True, "a revision needs at least one interferogram")))
         if list(self.members) != sorted(self.members):
             raise BadRevisionError("the interferograms of a stack must be sorted by their dates")
-        counts = Counter(member.name for member in self.members)
-        twice = sorted(name for name, count in counts.items() if count > 1)
+        counts = Counter((member.reference, member.secondary) for member in self.members)
+        twice = [
+            f"{earlier:%Y%m%d}_{later:%Y%m%d}" for (earlier, later), count in counts.items() if count > 1
+        ]
         if twice:
             where = f"there is more than one interferogram of pair {', '.join(twice)}"
             raise BadRevisionError(str(Finding(102, True, where)))
-
-    @cached_property
-    def names(self) -> frozenset[str]:
-        """Ids of all pairs."""
-        return frozenset(member.id for member in self.members)
 
     @cached_property
     def dates(self) -> tuple[date, ...]:

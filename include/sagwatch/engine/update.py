@@ -56,6 +56,7 @@ log = logging.getLogger(__name__)
 Day = TypeVar("Day", date, int)
 
 _FEWEST_PIXELS, _MOST_PIXELS = 1024, 16384
+StoredBlock = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -219,16 +220,32 @@ class Update:
         return emission_epochs(self.stack.network, self.plan.first, self.effort)
 
     @cached_property
-    def stored(self) -> dict[int, tuple[NDArray[np.float32], NDArray[np.uint8]]]:
-        """The base's blocks whose epochs are still the same, by first epoch, mapped."""
-        base = self.plan.base
-        if base is None:
+    def _mapped(self) -> dict[int, StoredBlock]:
+        return {}
+
+    @cached_property
+    def _mapped_checkpoints(self) -> dict[int, Checkpoint]:
+        return {}
+
+    def stored(self, epoch: int) -> StoredBlock | None:
+        """The base's block that begins at an epoch, mapped; None if it has none or if it is of other epochs."""
+        if epoch not in self._mapped:
+            base = self.plan.base
+            sealed = self._of_base.get(epoch)
+            if base is None or sealed is None:
+                return None
+            self._mapped[epoch] = read_block(base.track, sealed)
+        return self._mapped[epoch]
+
+    @cached_property
+    def _of_base(self) -> dict[int, Sealed]:
+        if self.plan.base is None:
             return {}
+        manifest, dates = self.plan.base.manifest, self.stack.dates
         return {
-            sealed.epoch: read_block(base.track, sealed)
-            for sealed in base.manifest.series
-            if base.manifest.epochs[sealed.epoch : sealed.after]
-            == self.stack.dates[sealed.epoch : sealed.after]
+            sealed.epoch: sealed
+            for sealed in manifest.series
+            if manifest.epochs[sealed.epoch : sealed.after] == dates[sealed.epoch : sealed.after]
         }
 
     def solve(
@@ -244,7 +261,11 @@ class Update:
         """
         strips = self.strips()
         patches: list[Patch] = []
-        same = {block.made.epoch for block in blocks if self._is_stored(block.made)}
+        same = {
+            block.made.epoch
+            for block in blocks
+            if (sealed := self._of_base.get(block.made.epoch)) and sealed.length == block.made.length
+        }
         with PairFiles(self.stack, self.facts, self.plan.first_pair) as pairs:
             work = StripWork(self, pairs, layers, blocks, checkpoints, land)
             with ThreadPoolExecutor(self.effort.n_threads) as pool:
@@ -254,9 +275,6 @@ class Update:
                     if len(strips) > 20 and number % (len(strips) // 10) == 0:
                         log.info("%d of %d pixels are solved", strips[number - 1].stop, self.n_pixels)
         return patches, same
-
-    def _is_stored(self, made: Made) -> bool:
-        return made.epoch in self.stored and self.stored[made.epoch][0].shape[0] == made.length
 
     def strips(self) -> list[slice]:
         """Cut the pixels so that what all threads hold at a time fits the memory that is set, and the caches."""
@@ -305,8 +323,11 @@ class Update:
             if block.after > first:
                 skipped = max(first - block.epoch, 0)
                 rows = slice(block.epoch + skipped - first, block.after - first)
-                stored_m, stored_pairs = self.stored[block.epoch]
-                los_m[rows], pairs[rows] = stored_m[skipped:, strip], stored_pairs[skipped:, strip]
+                if (stored := self.stored(block.epoch)) is None:
+                    raise BadRevisionError(
+                        f"{block.name} is not of its epochs: a fault of Sagwatch, report it"
+                    )
+                los_m[rows], pairs[rows] = stored[0][skipped:, strip], stored[1][skipped:, strip]
         los_m[newest.first - first :], pairs[newest.first - first :] = newest.los_m, new_pairs
         for pixels, solution in renewed.older:
             begin = max(first, solution.first)
@@ -335,7 +356,12 @@ class Update:
         base = self.plan.base
         if base is None:
             raise BadRevisionError("a batch has no checkpoint: this is a fault of Sagwatch, report it")
-        return Taken(sealed.epoch, lambda: read_checkpoint(base.track, sealed).of(strip))
+        return Taken(sealed.epoch, lambda: self._checkpoint(base, sealed).of(strip))
+
+    def _checkpoint(self, base: Base, sealed: Sealed) -> Checkpoint:
+        if sealed.epoch not in self._mapped_checkpoints:
+            self._mapped_checkpoints[sealed.epoch] = read_checkpoint(base.track, sealed)
+        return self._mapped_checkpoints[sealed.epoch]
 
 
 @dataclass(frozen=True)
@@ -358,8 +384,7 @@ class StripWork:
         for block in self.blocks:
             rows = slice(block.made.epoch - newest.first, block.made.epoch - newest.first + block.made.length)
             block.los_m[:, strip], block.pairs[:, strip] = newest.los_m[rows], pairs[rows]
-            stored = self.update.stored.get(block.made.epoch)
-            if stored is None or np.any(self._is_news(stored, strip, newest.los_m[rows], pairs[rows])):
+            if np.any(self._is_news(block.made.epoch, strip, newest.los_m[rows], pairs[rows])):
                 changed.add(block.made.epoch)
         for target, made in zip(self.checkpoints, newest.checkpoints, strict=True):
             target.floats[:, strip], target.counts[:, strip] = made.floats, made.counts
@@ -377,8 +402,7 @@ class StripWork:
             if not solution.first <= block.epoch < before:
                 continue
             rows = slice(block.epoch - solution.first, block.after - solution.first)
-            stored = self.update.stored[block.epoch]
-            news = self._is_news(stored, pixels + strip.start, solution.los_m[rows], pairs[rows])
+            news = self._is_news(block.epoch, pixels + strip.start, solution.los_m[rows], pairs[rows])
             if np.any(news):
                 yield Patch(
                     pixels[news] + strip.start,
@@ -395,15 +419,16 @@ class StripWork:
 
     def _is_news(
         self,
-        stored: tuple[NDArray[np.float32], NDArray[np.uint8]],
+        epoch: int,
         pixels: slice | NDArray[np.int64],
         los_m: NDArray[np.floating],
         pairs: NDArray[np.uint8],
     ) -> NDArray[np.bool_]:
         """Which pixels differ from what is stored by more than the tolerance, or in what is known."""
-        old_m, old_pairs = stored[0][:, pixels], stored[1][:, pixels]
-        if old_m.shape != los_m.shape:
+        stored = self.update.stored(epoch)
+        if stored is None or stored[0].shape[0] != los_m.shape[0]:
             return np.ones(los_m.shape[1], np.bool_)
+        old_m, old_pairs = stored[0][:, pixels], stored[1][:, pixels]
         near = np.abs(old_m - los_m) <= self.update.effort.tolerance_mm / 1000.0
         near |= np.isnan(old_m) & np.isnan(los_m)
         return ~np.all(near & (old_pairs == pairs), axis=0)
