@@ -3,7 +3,9 @@
 import h5py
 import numpy as np
 import pytest
+import yaml
 
+from sagwatch.__main__ import main
 from sagwatch.adapters.database import models
 from sagwatch.domain.site import Site
 from sagwatch.engine.interferogram import read_attributes
@@ -159,6 +161,25 @@ def test_no_interferogram_is_no_revision(stored):
     assert update_stack(stored.site, stored.track, stored.ledger, stored.data, AS_OF) is None
     (found,) = check_stack(stored.site, stored.track, stored.ledger, stored.data)
     assert found.code == "E104"
+
+
+def test_by_hand_it_says_what_stands_in_the_way(stored, postgis_url, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "sites"
+    folder.mkdir()
+    file = folder / "invented.yaml"
+    file.write_text(yaml.safe_dump(stored.site.model_dump(mode="json", exclude_defaults=True)))
+    for name, value in (("SITES", folder), ("DATA", stored.data), ("DATABASE_URL", postgis_url)):
+        monkeypatch.setenv(f"SAGWATCH_{name}", str(value))
+    stored.accept(stored.until(stored.dates[9]))
+
+    assert main(["check-stack", "invented"]) == 0
+    assert capsys.readouterr().out == "invented/t011a: nothing stands in the way\n"
+
+    stored.invented.store.interferogram_path(stored.members[0].id).unlink()
+    assert main(["check-stack", "invented"]) == 1
+    said = capsys.readouterr()
+    assert said.out.startswith("invented/t011a: [E107] pair ")
+    assert said.err.startswith("sagwatch check-stack: [E107] pair ")
 
 
 def test_a_stack_in_order_has_nothing_in_its_way(stored):
