@@ -207,7 +207,7 @@ def solve_past(
     manifest, reference = revision.manifest, revision.manifest.reference
     past = replace(stack, known=read_facts(revision.folder)).until(day)
     base = Base(revision.folder.parent.parent, manifest)
-    plan = make_plan(past, base if manifest.block_epochs == effort.block_epochs else None)
+    plan = make_plan(past, base, effort)
     return Update(plan, settings, reference, past.facts(reference.row, reference.column), effort).in_memory()
 
 
@@ -254,16 +254,14 @@ def _base(
 
 def _checked_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
     """Plan the update; every file is there, and every new one is what its hash says."""
-    plan = make_plan(stack, base)
-    if plan.base is not None and plan.base.manifest.block_epochs != effort.block_epochs:
-        plan = make_plan(stack, None)
+    plan = make_plan(stack, base, effort)
     try:
         if plan.base is not None:
             check_sealed(plan.base.track, plan.checkpoints[-1:], hashes=True)
             check_sealed(plan.base.track, (*plan.blocks, *plan.checkpoints), hashes=False)
     except BadRevisionError as problem:
         log.warning("%s; everything is solved anew", problem)
-        plan = make_plan(stack, None)
+        plan = make_plan(stack, None, effort)
     known = {key_of(member) for member in plan.base.manifest.members} if plan.base is not None else set()
     # Those of the base were checked when they came in, and are again by every audit.
     check_hashes(stack.folder, [member for member in stack.members if key_of(member) not in known])

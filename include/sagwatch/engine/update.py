@@ -47,13 +47,14 @@ from sagwatch.engine.window import (
     Taken,
     WindowSolution,
     emission_epochs,
+    is_worth_keeping,
     solve_from,
 )
 from sagwatch.errors import BadRevisionError
 
 log = logging.getLogger(__name__)
 
-_FEWEST_PIXELS, _MOST_PIXELS = 1024, 16384
+_FEWEST_PIXELS, _MOST_PIXELS = 1024, 8192
 StoredBlock = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 
@@ -99,9 +100,9 @@ class Plan:
         return int(np.searchsorted(self.stack.network.earlier, self.first))
 
 
-def make_plan(stack: Stack, base: Base | None) -> Plan:
+def make_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
     """Compare the wanted interferograms with those of the base."""
-    if base is None:
+    if base is None or base.manifest.block_epochs != effort.block_epochs:
         return Plan(stack, None, (), ())
     changed = {key_of(member) for member in stack.members} ^ {
         key_of(member) for member in base.manifest.members
@@ -112,7 +113,9 @@ def make_plan(stack: Stack, base: Base | None) -> Plan:
     holds = tuple(
         sealed
         for sealed in base.manifest.checkpoints
-        if epochs[sealed.epoch] <= earliest and sealed.epoch + sealed.length < last
+        if epochs[sealed.epoch] <= earliest
+        and sealed.epoch + sealed.length < last
+        and is_worth_keeping(sealed.epoch, len(stack.dates), effort)
     )
     first = holds[-1].epoch if holds else 0
     if epochs[:first] != stack.dates[:first]:

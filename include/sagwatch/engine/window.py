@@ -30,6 +30,7 @@ _KIND = {
 }
 # A new acquisition changes what lies further back less and less: by a factor of ten each two to three mean pairs.
 SETTLING_PAIRS = 7.0
+_RECENT_BLOCKS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +181,21 @@ class Renewed:
 
 
 def emission_epochs(network: Network, after: int, effort: Effort) -> tuple[int, ...]:
-    """Epochs after ``after`` at which a checkpoint is made: block borders that new acquisitions hardly reach."""
+    """Epochs after ``after`` at which a checkpoint is made: block borders that new acquisitions hardly reach.
+
+    Those long ago are only needed for late interferograms, so few are made there (`is_worth_keeping`).
+    """
     spans = network.later - network.earlier
     settling = network.bandwidth + math.ceil(effort.settling_pairs * float(np.mean(spans)))
     first = (after // effort.block_epochs + 1) * effort.block_epochs
-    return tuple(range(first, network.n_epochs - settling, effort.block_epochs))
+    epochs = range(first, network.n_epochs - settling, effort.block_epochs)
+    return tuple(epoch for epoch in epochs if is_worth_keeping(epoch, network.n_epochs, effort))
+
+
+def is_worth_keeping(epoch: int, n_epochs: int, effort: Effort) -> bool:
+    """Whether a checkpoint at an epoch still earns the disk that it takes: all recent ones, and every eighth."""
+    recent = n_epochs - epoch <= _RECENT_BLOCKS * effort.block_epochs
+    return recent or epoch % (_RECENT_BLOCKS * effort.block_epochs) == 0
 
 
 def solve_window(
