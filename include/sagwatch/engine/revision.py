@@ -13,6 +13,7 @@
       networkParts.h5          into how many pieces each pixel's own network falls
       maskTempCoh.h5  waterMask.h5  maskRedundancy.h5
       pairFacts.h5             what the next update needs to know of the interferograms
+      staleCheckpoints.h5      and which pixels may not be taken up at which checkpoint
       manifest.json            what it was made from, how, and the hash of every file
 """
 
@@ -58,6 +59,7 @@ from sagwatch.engine.revision_files import (
     make_stack_parts,
     read_facts,
     read_line,
+    read_stale,
     stack_attributes,
     write_facts,
     write_series,
@@ -152,7 +154,8 @@ def build_revision(
             np.array([facts[member.id].reference_phase_rad for member in stack.members], np.float32),
             [member.name for member in stack.members],
         )
-        update = Update(plan, settings, reference, facts, effort)
+        stale = {} if plan.base is None else read_stale(revisions / plan.base.manifest.folder_name)
+        update = Update(plan, settings, reference, facts, effort, stale)
         with folder_aside(target) as aside:
             write_template(aside, stack_attributes(stack, reference, grid))
             copy_geometry(aside, geometry)
@@ -208,7 +211,8 @@ def solve_past(
     past = replace(stack, known=read_facts(revision.folder)).until(day)
     base = Base(revision.folder.parent.parent, manifest)
     plan = make_plan(past, base, effort)
-    return Update(plan, settings, reference, past.facts(reference.row, reference.column), effort).in_memory()
+    facts, stale = past.facts(reference.row, reference.column), read_stale(revision.folder)
+    return Update(plan, settings, reference, facts, effort, stale).in_memory()
 
 
 def delete_revision(revisions: Path, name: str) -> None:

@@ -55,6 +55,8 @@ from sagwatch.errors import BadRevisionError
 log = logging.getLogger(__name__)
 
 _FEWEST_PIXELS, _MOST_PIXELS = 1024, 8192
+# Pixels by the epoch of a checkpoint that does not hold for them.
+Stale = Mapping[int, NDArray[np.int64]]
 StoredBlock = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 
@@ -155,7 +157,6 @@ class Patch:
     first: int
     los_m: NDArray[np.float32]
     pairs: NDArray[np.uint8]
-    checkpoints: tuple[Checkpoint, ...]
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,7 @@ class Update:
     reference: ReferencePoint
     facts: Mapping[str, KnownPair] = field(repr=False)
     effort: Effort
+    stale: Stale = field(default_factory=dict, repr=False)
 
     @property
     def stack(self) -> Stack:
@@ -341,7 +343,9 @@ class Update:
         base = self.plan.base
         if base is None:
             raise BadRevisionError("a batch has no checkpoint: this is a fault of Sagwatch, report it")
-        return Taken(sealed.epoch, lambda: self._checkpoint(base, sealed).of(strip))
+        stale = self.stale.get(sealed.epoch, np.zeros(0, np.int64)) - strip.start
+        inside = stale[(stale >= 0) & (stale < strip.stop - strip.start)]
+        return Taken(sealed.epoch, lambda: self._checkpoint(base, sealed).of(strip), inside)
 
     def _checkpoint(self, base: Base, sealed: Sealed) -> Checkpoint:
         if sealed.epoch not in self._mapped_checkpoints:
@@ -394,11 +398,6 @@ class StripWork:
                     block.epoch,
                     solution.los_m[rows.start : before - solution.first, news],
                     pairs[rows.start : before - solution.first, news],
-                    tuple(
-                        made.of(np.flatnonzero(news))
-                        for made in solution.checkpoints
-                        if block.epoch < made.epoch <= before
-                    ),
                 )
                 pixels, solution, pairs = pixels[~news], solution.of(np.flatnonzero(~news)), pairs[:, ~news]
 
@@ -474,7 +473,7 @@ def open_files(aside: Path, update: Update) -> tuple[list[OpenBlock], list[OpenC
 
 
 def apply_patches(aside: Path, plan: Plan, patches: Sequence[Patch]) -> list[Made]:
-    """Write what is news of a few pixels into new versions of older blocks and checkpoints, in the folder aside."""
+    """Write what is news of a few pixels into new versions of older blocks, in the folder aside."""
     if plan.base is None or not patches:
         return []
     first = min(patch.first for patch in patches)
@@ -490,22 +489,25 @@ def apply_patches(aside: Path, plan: Plan, patches: Sequence[Patch]) -> list[Mad
             if patch.first <= block.epoch:
                 source = slice(block.epoch - patch.first, block.after - patch.first)
                 los_m[:, patch.pixels], pairs[:, patch.pixels] = patch.los_m[source], patch.pairs[source]
-    for sealed in plan.checkpoints:
-        found = [
-            (patch.pixels, checkpoint)
-            for patch in patches
-            for checkpoint in patch.checkpoints
-            if checkpoint.epoch == sealed.epoch
-        ]
-        if not found:
-            continue
-        written.append(made := Made.aside(aside, CHECKPOINTS, sealed.epoch, sealed.length))
-        _copy(plan.base.track / sealed.name, made.path)
-        floats = map_array(made.path, "floats", writable=True)
-        counts = map_array(made.path, "counts", writable=True)
-        for pixels, checkpoint in found:
-            floats[:, pixels], counts[:, pixels] = checkpoint.floats, checkpoint.counts
     return written
+
+
+def stale_after(plan: Plan, known: Stale, patches: Sequence[Patch]) -> Stale:
+    """Which pixels may not be taken up at a checkpoint that stays: those that were not before, and those with news.
+
+    A list of few pixels, because a new version of a checkpoint would be most of what an update writes.
+    """
+    return {
+        sealed.epoch: np.unique(
+            np.concatenate(
+                [
+                    known.get(sealed.epoch, np.zeros(0, np.int64)),
+                    *(patch.pixels for patch in patches if patch.first < sealed.epoch),
+                ]
+            )
+        )
+        for sealed in plan.checkpoints
+    }
 
 
 def _as_bytes(pairs_per_epoch: NDArray[np.uint16]) -> NDArray[np.uint8]:

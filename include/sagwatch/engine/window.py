@@ -157,18 +157,22 @@ class PairSource(Protocol):
 
 @dataclass(frozen=True)
 class Taken:
-    """A checkpoint that may be taken up, loaded when it is needed."""
+    """A checkpoint that may be taken up, loaded when it is needed.
+
+    ``stale`` are pixels for which it holds no more: epochs before it changed since it was made.
+    """
 
     epoch: int
     load: Callable[[], Checkpoint] = field(repr=False)
+    stale: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
 
 
 @dataclass(frozen=True)
 class Renewed:
     """What an update found: the solution from the newest checkpoint on, and for some pixels from older ones.
 
-    ``older`` holds (pixels, solution) by falling first epoch; a later entry replaces an earlier one. What it says about
-    the epochs, quality and checkpoints of ``newest`` is in ``newest`` already.
+    ``older`` holds (pixels, solution) by falling first epoch, each pixel once. What it says about the epochs, quality
+    and new checkpoints of ``newest`` is in ``newest`` already.
     """
 
     newest: WindowSolution
@@ -303,22 +307,24 @@ def solve_from(
             np.ascontiguousarray(start.floats),
             np.ascontiguousarray(start.counts),
         )
-        # Checkpoints that stay are made anew for pixels that go further back, wherever one would be made today.
-        stay = {way.epoch for way in taken if way.epoch > start.epoch}
-        emit = sorted({*emission_epochs(network, start.epoch, effort), *stay})
         return solve_window(network, given, start, emit, settings, effort, float_type, years)
 
     ways = [Taken(0, lambda: Checkpoint.empty(n_pixels)), *taken]
+    emit = emission_epochs(network, ways[-1].epoch, effort)
     newest = solve_at(ways[-1].load(), None)
+    newest.needs_older[ways[-1].stale] = True
     older: list[tuple[NDArray[np.int64], WindowSolution]] = []
     pixels = np.flatnonzero(newest.needs_older)
     for way in ways[-2::-1]:
         if pixels.size == 0:
             break
         solution = solve_at(way.load().of(pixels), pixels)
-        _patch(newest, pixels, solution)
-        older.append((pixels, solution))
-        pixels = pixels[solution.needs_older]
+        again = solution.needs_older | np.isin(pixels, way.stale)
+        if not np.all(again):
+            holds = solution.of(np.flatnonzero(~again))
+            _patch(newest, pixels[~again], holds)
+            older.append((pixels[~again], holds))
+        pixels = pixels[again]
     return Renewed(newest, tuple(older))
 
 
