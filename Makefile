@@ -8,6 +8,9 @@
 #   make bench-run JSON=FILE [SIZES=40,20]
 #   make bench-engine JSON=FILE
 #   make kill-test [ROUNDS=n] [SEED=n]
+#   make kill-update [KILLS=n] [SEED=n]
+#   make property-test [EXAMPLES=n] [SEED=n]
+#   make real-data-test [ORDERS=n]
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ifeq ($(strip $(PYTHON)),)
@@ -18,7 +21,7 @@ LAUNCHER = @$(PYTHON) -B -m launcher
 SITE ?= shaqu
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop clean test status psql lock lint bench-run bench-engine kill-test
+.PHONY: help run stop clean test status psql lock lint bench-run bench-engine kill-test kill-update property-test real-data-test
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -50,3 +53,12 @@ bench-engine:
 
 kill-test:
 	$(LAUNCHER) kill-test $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SEED),--seed '$(SEED)')
+
+kill-update:
+	$(LAUNCHER) kill-update $(if $(KILLS),--kills '$(KILLS)') $(if $(SEED),--seed '$(SEED)')
+
+property-test:
+	$(LAUNCHER) property-test $(if $(EXAMPLES),--examples '$(EXAMPLES)') $(if $(SEED),--seed '$(SEED)')
+
+real-data-test:
+	$(LAUNCHER) real-data-test $(if $(ORDERS),--orders '$(ORDERS)')

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sagwatch.engine.network import InversionSettings, Network
 from sagwatch.engine.solve import Observations, Solution, solve
+from sagwatch.engine.update import still_holds
 from sagwatch.engine.window import Checkpoint, Effort, Renewed, Taken, WindowSolution, solve_from
 
 Pair = tuple[int, int]
@@ -51,13 +52,22 @@ class MemoryTrack:
     def batch(self, pairs: frozenset[Pair]) -> Solution:
         return solve(self.observations(pairs), self.settings, threads=1, float_type=np.float64)
 
-    def update(self, pairs: frozenset[Pair]) -> Renewed:
-        """Go from the present pairs to those."""
+    def from_scratch(self, pairs: frozenset[Pair]) -> WindowSolution:
+        """Everything that an update gives, without taking up anything."""
+        alone = MemoryTrack(self.settings, self.effort, self.phase, self.coherence, self.reference)
+        return alone.update(pairs).newest
+
+    def update(self, pairs: frozenset[Pair], replaced: frozenset[Pair] = frozenset()) -> Renewed:
+        """Go from the present pairs to those; ``replaced`` are present, but say something else than before."""
         seen = self.observations(pairs)
-        changed = min((a for a, _ in pairs ^ self.present), default=10**9)
+        changed = min((a for a, _ in (pairs ^ self.present) | replaced), default=10**9)
         days = np.array(sorted({day for pair in pairs for day in pair}))
-        holds = [epoch for epoch in sorted(self.checkpoints) if self.days[epoch] <= changed]
-        holds = [epoch for epoch in holds if epoch + self.checkpoints[epoch].reach < days.size - 1]
+        before, after = self.days.tolist(), days.tolist()
+        holds = [
+            epoch
+            for epoch, checkpoint in sorted(self.checkpoints.items())
+            if still_holds(epoch, checkpoint.reach, before, after, changed)
+        ]
         taken = [
             Taken(epoch, lambda epoch=epoch: self.checkpoints[epoch], np.flatnonzero(self.stale[epoch]))
             for epoch in holds

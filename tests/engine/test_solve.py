@@ -175,7 +175,7 @@ def test_a_pair_without_phase_at_the_reference_pixel_is_refused_by_name(broken):
     reference = observations.reference_phase_rad.copy()
     reference[3] = broken
 
-    with pytest.raises(BadInputError, match="pair 3; reject the pair"):
+    with pytest.raises(BadInputError, match=r"\[E105\] .*pair 3; reject the pair"):
         Observations(observations.network, observations.phase_rad, observations.coherence, reference)
 
 

@@ -18,9 +18,9 @@ from mintpy.objects import ifgramStack
 from sagwatch.domain.grid import Grid
 from sagwatch.engine.files import ASIDE, file_aside, folder_aside, remove_leftovers, sha256_of
 from sagwatch.engine.hyp3_attributes import product_attributes
-from sagwatch.engine.interferogram import Layers, StoredInterferogram
+from sagwatch.engine.interferogram import Layers, StoredInterferogram, read_layers
 from sagwatch.engine.manifest import ReferencePoint, RevisionSettings, read_manifest
-from sagwatch.engine.revision import read_revision, read_series, solve_past, verify
+from sagwatch.engine.revision import read_revision, revision_folders, solve_past, verify
 from sagwatch.engine.store import TrackStore
 from sagwatch.engine.velocity import Window
 from sagwatch.engine.weights import Weight
@@ -66,7 +66,7 @@ def test_an_interferogram_comes_back_as_it_went_in(tmp_path):
 
     digest = store.write_interferogram("abc", layers, product_attributes(name, PARAMETERS, SMALL))
 
-    back = store.read_interferogram("abc")
+    back = read_layers(store.interferogram_path("abc"))
     np.testing.assert_array_equal(back.phase_rad, layers.phase_rad)
     np.testing.assert_array_equal(back.coherence, layers.coherence)
     np.testing.assert_array_equal(back.component, 2)
@@ -87,11 +87,11 @@ def test_mintpy_can_open_a_single_interferogram(small):
 
 def test_writing_again_changes_nothing_and_another_content_is_refused(small):
     first = small.members[0]
-    layers = small.store.read_interferogram(first.id)
+    layers = read_layers(small.store.interferogram_path(first.id))
     name = f"S1_021697_IW3_{first.name}_VV_INT80_0000"
-    attributes = product_attributes(
-        name, {**PARAMETERS, "Baseline": str(first.perpendicular_baseline_m)}, SMALL
-    )
+    baseline = str(first.perpendicular_baseline_m)
+    attributes = product_attributes(name, {**PARAMETERS, "Baseline": baseline}, SMALL)
+    attributes["relative_orbit"] = "11"
 
     assert small.store.write_interferogram(first.id, layers, attributes) == first.sha256
     with pytest.raises(BadProductError, match="another content"):
@@ -123,10 +123,6 @@ def test_a_revision_gives_the_invented_trough_back(built):
     assert revision.layers.lines["150d"].velocity_m_yr[36, 30] == pytest.approx(-0.15, abs=0.02)
     assert np.all(np.isnan(revision.layers.lines["365d"].velocity_m_yr)) == (years < 0.5)
     assert revision.epochs == invented.dates
-    np.testing.assert_array_equal(revision.series_m(36, 30), revision.los_m()[:, 36, 30])
-    np.testing.assert_array_equal(
-        read_series(built.revision, 36, 30), revision.los_m(slice(36, 37))[:, 0, 30]
-    )
 
 
 def test_what_is_not_observed_is_nan_and_not_stable(built):
@@ -169,7 +165,7 @@ def test_the_past_of_a_stack_is_what_it_was_then(small):
     np.testing.assert_array_equal(past.los_m, read_revision(then).los_m())
     np.testing.assert_array_equal(past.observed, read_revision(then).observed())
     np.testing.assert_array_equal(past.temporal_coherence, read_revision(then).layers.temporal_coherence)
-    with pytest.raises(BadRevisionError, match="at least one interferogram"):
+    with pytest.raises(BadRevisionError, match=r"\[E104\] .*at least one interferogram"):
         stack.until(small.dates[0])
 
 
@@ -206,7 +202,7 @@ def test_building_again_leaves_the_revision_as_it_is(small):
 
     assert build(small) == first
     assert {path: path.stat().st_mtime_ns for path in first.rglob("*")} == before
-    assert small.store.revision_folders() == [first]
+    assert revision_folders(small.store.revisions) == [first]
 
 
 def test_the_track_can_be_moved_and_read_from_anywhere(small, tmp_path, monkeypatch):
@@ -216,7 +212,7 @@ def test_the_track_can_be_moved_and_read_from_anywhere(small, tmp_path, monkeypa
     small.store.folder.rename(moved)
     monkeypatch.chdir("/")
     store = TrackStore(moved, SMALL)
-    name = store.revision_folders()[0].name
+    name = revision_folders(store.revisions)[0].name
 
     store.verify(name)
     np.testing.assert_array_equal(store.read_revision(name).los_m(), los_m)
@@ -299,7 +295,7 @@ def test_the_manifest_tells_what_the_revision_was_made_from(small):
 def test_two_interferograms_of_one_pair_are_refused(small):
     double = replace(small.members[0], id="other")
 
-    with pytest.raises(BadRevisionError, match=f"pair {double.name}; choose one"):
+    with pytest.raises(BadRevisionError, match=rf"\[E102\] .*pair {double.name}; withdraw all but one"):
         small.store.stack([*small.members, double])
     with pytest.raises(BadInputError, match="is not before"):
         replace(double, secondary=double.reference - timedelta(days=1))
@@ -308,7 +304,7 @@ def test_two_interferograms_of_one_pair_are_refused(small):
 def test_a_reference_pixel_without_data_is_refused_by_pair(small):
     with pytest.raises(BadInputError, match=small.members[0].name):
         small.store.build_revision(1, small.members, SETTINGS, ReferencePoint(0, 0))
-    assert small.store.revision_folders() == []
+    assert revision_folders(small.store.revisions) == []
 
 
 def test_a_baseline_that_hyp3_could_not_tell_is_filled_in_from_the_others(small):
@@ -342,7 +338,7 @@ def test_an_old_revision_can_be_deleted_and_its_interferograms_stay(small):
 
     small.store.delete_revision(old.name)
 
-    assert small.store.revision_folders() == [new]
+    assert revision_folders(small.store.revisions) == [new]
     verify(new)
 
 
@@ -376,7 +372,7 @@ def test_a_kill_leaves_no_half_revision_and_the_next_build_clears_up(tmp_path, s
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     store = TrackStore(tmp_path / "track", SMALL)
-    assert store.revision_folders() == []
+    assert revision_folders(store.revisions) == []
     assert [path.name.startswith(ASIDE) for path in store.revisions.iterdir()] == [True]
 
     again = invent_stack(tmp_path / "track", n_epochs=6, grid=SMALL)

@@ -1,11 +1,6 @@
 """A stored track is kept up to date: as a batch would, with fewer files written; old or new after a kill."""
 
 import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +8,8 @@ import numpy as np
 import pytest
 
 from sagwatch.domain.grid import Grid
-from sagwatch.engine.files import ASIDE
 from sagwatch.engine.manifest import ReferencePoint, RevisionSettings, read_manifest
-from sagwatch.engine.mintpy_programs import compare_with_mintpy, export_mintpy, run_program
+from sagwatch.engine.mintpy_programs import compare_with_mintpy
 from sagwatch.engine.revision import read_revision, solve_past, verify
 from sagwatch.engine.store import TrackStore
 from sagwatch.engine.window import Effort
@@ -179,64 +173,3 @@ def test_the_past_is_what_an_update_gave_then(track):
     np.testing.assert_allclose(past.los_m * 1000, shown.los_m() * 1000, rtol=0, atol=1e-3)
     np.testing.assert_array_equal(past.observed, shown.observed())
     np.testing.assert_allclose(past.temporal_coherence, shown.layers.temporal_coherence, rtol=0, atol=3e-6)
-
-
-def test_mintpys_programs_read_a_revision_that_updates_made(track, tmp_path):
-    build(track, 1, until(track, track.dates[34]))
-    revision = build(track, 2, track.members)
-    export = export_mintpy(revision, tmp_path / "export")
-
-    assert "timeseries" in run_program("info", [str(revision / "timeseries.h5")], tmp_path)
-    series = str(revision / "timeseries.h5")
-    run_program("view", [series, "--nodisplay", "-o", "view.png", "--noverbose"], tmp_path)
-    run_program("tsview", [series, "--yx", "12", "14", "--nodisplay", "-o", "point"], tmp_path)
-    run_program("timeseries2velocity", [series, "-o", str(tmp_path / "velocity.h5")], tmp_path)
-    run_program("reference_point", ["timeseries.h5", "-y", "5", "-x", "6"], export)
-    run_program("remove_ramp", ["timeseries.h5", "-s", "linear", "-m", "maskTempCoh.h5"], export)
-    assert (export / "timeseries_ramp.h5").exists()
-    verify(revision)
-
-
-# --- kills
-
-KILLED = """
-import sys
-from pathlib import Path
-from tests.engine.test_update import *
-from tests.engine.invented_ground import Invented
-import pickle
-track = pickle.loads(Path(sys.argv[1]).read_bytes())
-print("ready", flush=True)
-build(track, 2, track.members)
-"""
-
-
-@pytest.mark.slow
-def test_a_kill_at_any_moment_leaves_the_old_or_the_new_revision(track, tmp_path):
-    import pickle
-
-    kills = int(os.environ.get("SAGWATCH_KILLS", "6"))
-    build(track, 1, until(track, track.dates[34]))
-    (tmp_path / "track.pickle").write_bytes(pickle.dumps(track))
-    chance = random.Random(4)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "include"), str(ROOT)])}
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "track.pickle")]
-    old = 0
-    for _ in range(kills):
-        process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0.0, 0.5))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        folders = track.store.revision_folders()
-        assert len(folders) in (1, 2)
-        for folder in folders:
-            verify(folder)
-        if len(folders) == 2:
-            track.store.delete_revision(folders[1].name)
-        else:
-            old += 1
-    revision = build(track, 2, track.members)
-    verify(revision)
-    assert old > 0
-    assert not [path for path in track.store.revisions.iterdir() if path.name.startswith(ASIDE)]

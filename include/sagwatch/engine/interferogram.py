@@ -52,11 +52,10 @@ class Layers:
         coherence: NDArray[np.floating],
         component: NDArray[np.number] | None = None,
     ) -> Self:
-        """Take HyP3's rasters, where 0 means "no data", after clipping to the grid."""
-        phase = unwrapped.astype(np.float32)
-        phase[phase == 0] = np.nan
-        quality = coherence.astype(np.float32)
-        quality[quality == 0] = np.nan
+        """Take HyP3's rasters, where 0 means "no data", after clipping to the grid; infinite values are none either."""
+        phase, quality = unwrapped.astype(np.float32), coherence.astype(np.float32)
+        for layer in (phase, quality):
+            layer[(layer == 0) | ~np.isfinite(layer)] = np.nan
         if component is None:
             return cls(phase, quality)
         return cls(phase, quality, np.nan_to_num(component, nan=0).astype(np.int16))

@@ -22,11 +22,11 @@ solution is taken up at an older checkpoint; at epoch 0 nothing is left out. Wha
 checkpoint to checkpoint (``drift``) and is bounded in the same way.
 
 This needs that one part at most has epochs on both sides of s; otherwise the smallest velocities on both sides depend
-on each other, and the pixel is handed back too. Epoch s may belong to another part that ends with it, if the next
-epoch is of the part that goes on: then the part of s stays where it is, and the next epoch counts as one of the rim. A
-pixel whose network has a hole at a step that no pair crosses needs nothing special: the step is 0. If parts interlock,
-it goes to `_solve_torn`, which lets them move against each other until the velocity norm is smallest: the answer of
-MintPy's singular value decomposition.
+on each other, and the pixel is handed back too. Epoch s may belong to another part that ends with it, and did so
+when the checkpoint was made, if the next epoch is of the part that goes on: then the part of s stays where it is, and
+the next epoch counts as one of the rim. A pixel whose network has a hole at a step that no pair crosses needs nothing
+special: the step is 0. If parts interlock, it goes to `_solve_torn`, which lets them move against each other until the
+velocity norm is smallest: the answer of MintPy's singular value decomposition.
 
 Everything is float64 inside; phases, coherences and displacements are float32 outside. Tiles are independent and
 every sum has one fixed order, so the answer does not depend on how many threads share the tiles.
@@ -54,9 +54,9 @@ ZERO_PIVOT = 1e-11
 
 # Rows of a checkpoint's float64 array; the rows of the factorisation follow from BLOCK on.
 BASE, REAL, IMAGINARY, SUM_D, SUM_TD, SUM_DD, SUM_LAG, SUM_CROSS, COHERENCE, DRIFT, BLOCK = range(11)
-# Rows of its uint16 array. FIRST_SEEN is 1 for the first epoch of the record, 0 if no pair has seen the pixel.
-# Pairs per epoch of the rim and its labels follow from RIM on.
-N_OBSERVATIONS, N_COHERENCE, CLOSED_PARTS, MEETS, FIRST_SEEN, RIM = range(6)
+# Rows of its uint16 array. FIRST_SEEN is 1 for the first epoch of the record, 0 if no pair has seen the pixel; LEADS_ON
+# is 1 if a pair begins at the checkpoint's epoch. Pairs per epoch of the rim and its labels follow from RIM on.
+N_OBSERVATIONS, N_COHERENCE, CLOSED_PARTS, MEETS, FIRST_SEEN, LEADS_ON, RIM = range(7)
 # Rows of the line through the whole record.
 VELOCITY, VELOCITY_STD, INTERCEPT, INTERCEPT_STD, RESIDUE, CORRELATION = range(6)
 LINE_ROWS = 6
@@ -636,6 +636,7 @@ def _emit_sums(start, width, window, given, tile, result, number, sums, numbers,
         counts[N_OBSERVATIONS, start + t] = numbers[N_OBSERVATIONS, t]
         counts[FIRST_SEEN, start + t] = _first_seen(start, t, window, given, tile)
         counts[N_COHERENCE, start + t] = numbers[N_COHERENCE, t] + tile.quality[number, 1, t]
+        counts[LEADS_ON, start + t] = 0
         counts[MEETS, start + t] = numbers[MEETS, t]
         for b in range(reach + 1):
             counts[RIM + b, start + t] = touched[e + b, t]
@@ -643,6 +644,9 @@ def _emit_sums(start, width, window, given, tile, result, number, sums, numbers,
             _label(start, t, window, given, tile, result, number)
         else:
             counts[CLOSED_PARTS, start + t] += given.counts[CLOSED_PARTS, start + t]
+    for i in range(window.first_pair[e], window.first_pair[e + 1]):
+        for t in range(width):
+            counts[LEADS_ON, start + t] |= tile.w[i, t] > 0.0
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -783,7 +787,9 @@ def _hold_to_checkpoint(start, t, window, given, part, n_parts, position):
                 moved = given.floats[frozen + b - 1, start + t] - position[b]
     if other == 0:
         return n_parts, False
-    # The first epoch's part must end there, and the next epoch must not hang on it by a spring.
+    # The first epoch's part must end there, and have ended there when the checkpoint was made (or the first epoch was
+    # where a pair put it that has been withdrawn since); and the next epoch must be of the part that goes on.
+    several |= given.counts[LEADS_ON, start + t] > 0
     several |= part[1] != other
     for m in range(1, part.shape[0]):
         several |= part[m] == 0

@@ -16,6 +16,7 @@ import numpy as np
 
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.ids import canonical_json, content_sha256
+from sagwatch.engine.checks import Finding
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.hyp3_attributes import WAVELENGTH_M
 from sagwatch.engine.interferogram import StoredInterferogram
@@ -250,7 +251,7 @@ def check_presence(folder: Path, members: Sequence[StoredInterferogram]) -> None
     for member in members:
         if f"{member.id}.h5" not in present:
             path = folder / f"{member.id}.h5"
-            raise BadRevisionError(f"{path} (pair {member.name}) is missing; fetch the product again")
+            raise BadRevisionError(str(Finding(107, True, f"{path} (pair {member.name}) is missing")))
 
 
 def check_hashes(folder: Path, members: Sequence[StoredInterferogram]) -> None:

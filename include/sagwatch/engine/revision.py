@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
+from sagwatch.engine.checks import check_disk, needed_bytes, refuse
 from sagwatch.engine.files import ASIDE, folder_aside, one_writer, remove_leftovers, settle, sha256_of
 from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import (
@@ -89,7 +90,7 @@ __all__ = [
     "delete_revision",
     "read_manifest",
     "read_revision",
-    "read_series",
+    "revision_folders",
     "revision_id",
     "solve_past",
     "verify",
@@ -148,6 +149,7 @@ def build_revision(
             None if from_scratch else _base(revisions, identity, settings, reference, grid, geometry_sha256)
         )
         plan = _checked_plan(stack, base, effort)
+        refuse(check_disk(track, needed_bytes(stack.network, grid.pixels, plan.first, effort)))
         known = {} if plan.base is None else read_facts(revisions / plan.base.manifest.folder_name)
         facts = replace(stack, known=known).facts(reference.row, reference.column)
         check_reference(
@@ -222,9 +224,14 @@ def delete_revision(revisions: Path, name: str) -> None:
         doomed = revisions / f"{ASIDE}deleted-{manifest.folder_name}"
         (revisions / name).rename(doomed)
         shutil.rmtree(doomed)
-        folders = [path for path in revisions.iterdir() if path.is_dir() and not path.name.startswith(ASIDE)]
+        folders = revision_folders(revisions)
         named = {sealed.name for folder in folders for sealed in read_manifest(folder).shared}
         remove_unnamed(revisions.parent, named)
+
+
+def revision_folders(revisions: Path) -> list[Path]:
+    """All complete revisions in a track's folder of them, oldest first."""
+    return sorted(path for path in revisions.glob("*") if path.is_dir() and not path.name.startswith(ASIDE))
 
 
 def _base(
@@ -236,9 +243,7 @@ def _base(
     geometry_sha256: str,
 ) -> Base | None:
     """The newest revision, if its solution can be taken up; one that is to be made anew cannot."""
-    folders = sorted(
-        path for path in revisions.glob("*") if path.is_dir() and not path.name.startswith(ASIDE)
-    )
+    folders = revision_folders(revisions)
     if not folders:
         return None
     try:
@@ -319,10 +324,6 @@ class Revision:
         with open_hdf5(self.folder / "pairsPerEpoch.h5") as file:
             return file["pairsPerEpoch"][:, rows] > 0
 
-    def series_m(self, row: int, column: int) -> NDArray[np.float32]:
-        """Displacement history of one pixel, shape (n_epochs,), metres."""
-        return read_series(self.folder, row, column)
-
 
 def read_revision(folder: Path) -> Revision:
     """Open a revision; its inputs must be there, its hashes are not checked (see `verify`)."""
@@ -345,12 +346,6 @@ def read_revision(folder: Path) -> Revision:
         },
     )
     return Revision(folder, manifest, layers)
-
-
-def read_series(folder: Path, row: int, column: int) -> NDArray[np.float32]:
-    """Read the displacement history of one pixel, shape (n_epochs,), metres."""
-    with open_hdf5(folder / "timeseries.h5") as file:
-        return file["timeseries"][:, row, column]
 
 
 def _layer(folder: Path, file_name: str, dataset: str) -> NDArray[Any]:

@@ -117,7 +117,8 @@ def read_checkpoint(track: Path, sealed: Sealed) -> Checkpoint:
     """Map a checkpoint; nothing is read before it is used."""
     path = track / sealed.name
     floats, counts = map_array(path, "floats"), map_array(path, "counts")
-    if floats.shape[0] != kernel.float_rows(sealed.length):
+    rows = kernel.float_rows(sealed.length), kernel.count_rows(sealed.length)
+    if (floats.shape[0], counts.shape[0]) != rows:
         raise BadRevisionError(f"{path} does not reach {sealed.length} epochs; it may be damaged")
     return Checkpoint(sealed.epoch, sealed.length, floats, counts)
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sagwatch.engine import kernel
+from sagwatch.engine import checks, kernel
+from sagwatch.engine.lines import fit_range
 from sagwatch.engine.network import InversionSettings, Network
+from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE
 from sagwatch.engine.window import Checkpoint, Effort, solve_window
 from sagwatch.errors import BadInputError
 
@@ -128,11 +130,14 @@ def solve(
 
 
 def warm_up() -> None:
-    """Compile the kernel, or load it from its cache: some ten seconds that an installation can spend beforehand."""
+    """Compile everything that an update calls, or load it from its cache: a minute that an installation can spend."""
     network = Network(days=np.arange(2), earlier=np.zeros(1, np.int64), later=np.ones(1, np.int64))
     phase, coherence = np.ones((1, 1), np.float32), np.ones((1, 1), np.float32)
     reference = np.full(1, 0.5, np.float32)
     solve(Observations(network, phase, coherence, reference), InversionSettings(wavelength_m=0.0555, looks=1))
+    los_m, pairs = np.zeros((2, 1), np.float32), np.ones((2, 1), np.uint8)
+    line, n_epochs = np.empty((kernel.LINE_ROWS, 1), np.float32), np.empty(1, np.uint16)
+    fit_range(0, 1, np.arange(2.0), los_m, pairs, LEAST_EPOCHS_OF_A_LINE, line, n_epochs)
 
 
 def check_reference(reference_phase_rad: NDArray[np.float32], pair_names: list[str]) -> None:
@@ -143,14 +148,10 @@ def check_reference(reference_phase_rad: NDArray[np.float32], pair_names: list[s
     BadInputError
         Names the pairs.
     """
-    unusable = ~np.isfinite(reference_phase_rad) | (reference_phase_rad == 0)
-    if len(pair_names) != unusable.size:
-        raise BadInputError(f"{unusable.size} reference phases for {len(pair_names)} pairs")
-    if np.any(unusable):
-        names = ", ".join(name for name, bad in zip(pair_names, unusable, strict=True) if bad)
-        raise BadInputError(
-            f"no phase at the reference pixel in pair {names}; reject the pair or choose another reference point"
-        )
+    if len(pair_names) != reference_phase_rad.size:
+        raise BadInputError(f"{reference_phase_rad.size} reference phases for {len(pair_names)} pairs")
+    for finding in checks.check_reference(reference_phase_rad, pair_names):
+        raise BadInputError(str(finding))
 
 
 def _set_reference(solution: Solution, pixel: int, network: Network) -> None:

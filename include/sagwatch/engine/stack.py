@@ -18,6 +18,7 @@ from scipy.linalg import solveh_banded
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
+from sagwatch.engine.checks import Finding
 from sagwatch.engine.interferogram import COHERENCE, COMPONENT, PHASE, StoredInterferogram, open_hdf5
 from sagwatch.engine.network import Network
 from sagwatch.errors import BadRevisionError
@@ -60,7 +61,7 @@ class Stack:
 
     def __post_init__(self) -> None:
         if not self.members:
-            raise BadRevisionError("a revision needs at least one interferogram")
+            raise BadRevisionError(str(Finding(104, True, "a revision needs at least one interferogram")))
         if list(self.members) != sorted(self.members):
             raise BadRevisionError("the interferograms of a stack must be sorted by their dates")
         counts = Counter((member.reference, member.secondary) for member in self.members)
@@ -68,9 +69,8 @@ class Stack:
             f"{earlier:%Y%m%d}_{later:%Y%m%d}" for (earlier, later), count in counts.items() if count > 1
         ]
         if twice:
-            raise BadRevisionError(
-                f"more than one interferogram of pair {', '.join(twice)}; choose one of them"
-            )
+            where = f"there is more than one interferogram of pair {', '.join(twice)}"
+            raise BadRevisionError(str(Finding(102, True, where)))
 
     @cached_property
     def dates(self) -> tuple[date, ...]:
@@ -147,10 +147,8 @@ class Stack:
 
     def _check_shape(self, member: StoredInterferogram, layer: h5py.Dataset) -> None:
         if layer.shape[1:] != self.shape:
-            raise BadRevisionError(
-                f"[E101] {self.path(member)} has {layer.shape[1:]} pixels, the track's grid {self.shape}; "
-                "clip the product to the track's grid and store it again"
-            )
+            where = f"{self.path(member)} has {layer.shape[1:]} pixels, the track's grid {self.shape}"
+            raise BadRevisionError(str(Finding(101, True, where)))
 
     def until(self, day: date) -> Stack:
         """The stack as it was when ``day`` was its newest epoch.
@@ -230,7 +228,8 @@ def _heights(network: Network, pairs: NDArray[np.float32], known: NDArray[np.boo
     earlier, later = network.earlier[known], network.later[known]
     values = pairs[known].astype(np.float64)
     joined = csr_matrix((np.ones(earlier.size), (earlier, later)), shape=(network.n_epochs,) * 2)
-    if connected_components(joined, directed=False)[0] > 1:
+    # LAPACK's banded solver takes no system of one unknown.
+    if connected_components(joined, directed=False)[0] > 1 or network.n_epochs == 2:
         design = np.zeros((values.size, network.n_epochs))
         rows = np.arange(values.size)
         design[rows, earlier], design[rows, later] = -1.0, 1.0

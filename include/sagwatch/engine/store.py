@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sagwatch.domain.grid import Grid
-from sagwatch.engine.files import ASIDE
 from sagwatch.engine.geometry import Geometry, read_geometry, write_geometry
-from sagwatch.engine.interferogram import Layers, StoredInterferogram, read_layers, write_interferogram
+from sagwatch.engine.interferogram import Layers, StoredInterferogram, write_interferogram
 from sagwatch.engine.manifest import Manifest, ReferencePoint, RevisionSettings, verify
 from sagwatch.engine.revision import Revision, build_revision, delete_revision, read_revision
 from sagwatch.engine.stack import Stack, make_stack
@@ -53,9 +52,6 @@ class TrackStore:
             )
         return write_interferogram(self.interferogram_path(interferogram_id), layers, attributes)
 
-    def read_interferogram(self, interferogram_id: str) -> Layers:
-        return read_layers(self.interferogram_path(interferogram_id))
-
     def write_geometry(self, geometry: Geometry, attributes: Mapping[str, str]) -> str:
         """Store the track's geometry; the first one stays for ever. Return the file's SHA-256."""
         if geometry.height_m.shape != self.grid.shape:
@@ -93,12 +89,6 @@ class TrackStore:
             effort,
             from_scratch=from_scratch,
         )
-
-    def revision_folders(self) -> list[Path]:
-        """All complete revisions, oldest first."""
-        if not self.revisions.is_dir():
-            return []
-        return sorted(p for p in self.revisions.iterdir() if p.is_dir() and not p.name.startswith(ASIDE))
 
     def read_revision(self, name: str) -> Revision:
         return read_revision(self.revisions / name)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,8 @@ from sagwatch.engine.window import (
 from sagwatch.errors import BadRevisionError
 
 log = logging.getLogger(__name__)
+
+Day = TypeVar("Day", date, int)
 
 _FEWEST_PIXELS, _MOST_PIXELS = 1024, 8192
 # Pixels by the epoch of a checkpoint that does not hold for them.
@@ -111,12 +113,10 @@ def make_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
     }
     earliest = min((key[0] for key in changed), default=stack.dates[-1])
     epochs = base.manifest.epochs
-    last = len(stack.dates) - 1
     holds = tuple(
         sealed
         for sealed in base.manifest.checkpoints
-        if epochs[sealed.epoch] <= earliest
-        and sealed.epoch + sealed.length < last
+        if still_holds(sealed.epoch, sealed.length, epochs, stack.dates, earliest)
         and is_worth_keeping(sealed.epoch, len(stack.dates), effort)
     )
     first = holds[-1].epoch if holds else 0
@@ -125,6 +125,23 @@ def make_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
             "the epochs before the first change differ: this is a fault of Sagwatch, report it"
         )
     return Plan(stack, base, holds, tuple(block for block in base.manifest.series if block.after <= first))
+
+
+def still_holds(epoch: int, reach: int, before: Sequence[Day], after: Sequence[Day], earliest: Day) -> bool:
+    """Whether a solution can be taken up at a checkpoint.
+
+    Nothing that begins before it may have come or gone, and its rim must mean the same epochs: an epoch within it can
+    appear, or be gone, with pairs that all begin later.
+
+    Parameters
+    ----------
+    before, after
+        All epochs, when the checkpoint was made and now.
+    earliest
+        Where the first pair begins that came or went.
+    """
+    rim = slice(0, epoch + reach + 1)
+    return before[epoch] <= earliest and before[rim] == after[rim] and epoch + reach < len(after) - 1
 
 
 def key_of(member: StoredInterferogram) -> tuple[date, date, str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -243,6 +243,8 @@ def solve_window(
         floats=np.empty((len(emit), kernel.float_rows(most), n_pixels)),
         counts=np.empty((len(emit), kernel.count_rows(most), n_pixels), np.uint16),
     )
+    # Mapped or copied, the kernel sees the same type, and is compiled once.
+    given = given._replace(floats=_read_only(given.floats), counts=_read_only(given.counts))
     size = kernel.tile_pixels(window)
     arguments = (size, window, _rules(settings, effort), _times(network, years), given, result)
     _share(n_pixels, effort.n_threads, arguments)
@@ -326,6 +328,12 @@ def solve_from(
             older.append((pixels[~again], holds))
         pixels = pixels[again]
     return Renewed(newest, tuple(older))
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _patch(newest: WindowSolution, pixels: NDArray[np.int64], solution: WindowSolution) -> None:

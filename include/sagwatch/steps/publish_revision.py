@@ -25,7 +25,7 @@ from sagwatch.engine.store import TrackStore
 from sagwatch.errors import FencedError
 from sagwatch.steps.compose_messages import compose_messages
 from sagwatch.steps.judge import Solution, ground_view, judge_settled
-from sagwatch.steps.update_stack import revision_settings, track_store
+from sagwatch.steps.stack_members import revision_settings, track_store
 
 log = logging.getLogger(__name__)
 

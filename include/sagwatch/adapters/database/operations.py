@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -68,11 +67,3 @@ class Operations:
         """What HyP3 says is left this month; None where the account has no limit."""
         with self._ledger.begin() as session:
             session.add(CreditReading(read_at=as_of, remaining=remaining))
-
-    def last_credits(self) -> CreditReading | None:
-        """The newest reading, if there is any."""
-        newest = (
-            select(CreditReading).order_by(CreditReading.read_at.desc(), CreditReading.id.desc()).limit(1)
-        )
-        with self._ledger.begin() as session:
-            return session.scalar(newest)
