@@ -71,10 +71,10 @@ def _spread(seconds: list[float]) -> float:
 
 def sample_sizes(pixels: int, pixel_seconds: float, seconds: float) -> tuple[int, ...]:
     """A small and a large sample, the large one of about ``seconds``; or all pixels at once."""
-    affordable = seconds / pixel_seconds
-    if affordable > NEARLY_ALL * pixels:
+    if seconds > NEARLY_ALL * pixels * pixel_seconds:
         return (pixels,)
-    return max(int(affordable) // 10, 1), int(affordable)
+    large = int(seconds / pixel_seconds)
+    return max(large // 10, 1), large
 
 
 def measure_programs(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,9 +25,33 @@ class Memory:
 
     @classmethod
     def read(cls) -> Memory:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        words = {line.partition(":")[0]: line.split()[1:] for line in lines}
-        return cls(int(words["VmRSS"][0]) * 1024, int(words["VmHWM"][0]) * 1024)
+        return cls(_status("VmRSS"), _status("VmHWM"))
+
+
+class OwnMemory:
+    """The most memory that is not a mapped file, above what there was at the beginning; looked at by a thread."""
+
+    def __init__(self, every_seconds: float = 0.02) -> None:
+        self._every, self._end = every_seconds, threading.Event()
+        self._first = self._most = _status("RssAnon")
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> int:
+        self._end.set()
+        return self._most - self._first
+
+    def _watch(self) -> None:
+        while not self._end.wait(self._every):
+            self._most = max(self._most, _status("RssAnon"))
+
+
+def _status(key: str) -> int:
+    """A line of what the system says of this process, bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
 
 
 @dataclass

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gauges import Memory, SyncClock, openblas_kernel
+from benchmarks.gauges import Memory, OwnMemory, SyncClock, openblas_kernel
 from benchmarks.stacks import AZIMUTH_LOOKS, RANGE_LOOKS, Case, Extent, Track, open_track
 from sagwatch.engine.manifest import Manifest, RevisionSettings, read_manifest
 from sagwatch.engine.network import Network
@@ -39,7 +40,8 @@ class Task:
     """What to measure on which part of which stack, and how.
 
     ``updates`` acquisitions come one by one after a batch of the others. ``memory_bytes`` bounds what the engine
-    holds at a time; None is its own choice.
+    holds at a time; None is its own choice. A ``large`` task says how far it is, and
+    watches its own memory, without mapped files.
     """
 
     what: str
@@ -47,11 +49,11 @@ class Task:
     extent: Extent
     case: Case
     weight: Weight = Weight.VARIANCE
-    threads: int = 1
+    threads: int | None = 1
     updates: int = 0
     repeats: int = 1
     memory_bytes: int | None = None
-    progress: bool = False
+    large: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -108,7 +110,9 @@ def batch(task: Task) -> dict[str, Any]:
 def measure_builds(task: Task, numbers: Any, epochs: Any, *, from_scratch: bool) -> dict[str, Any]:
     """Build revisions one after the other: seconds, bytes and memory."""
     track, taken, clocks, written, read = task.track, [], [], [], []
-    before = Memory.read()
+    before, own = Memory.read(), OwnMemory()
+    if task.large:
+        own.start()
     for number, epoch in zip(numbers, epochs, strict=True):
         members, files, clock = track.pairs(task.case, epoch), _files(track), SyncClock()
         began = time.perf_counter()
@@ -120,7 +124,7 @@ def measure_builds(task: Task, numbers: Any, epochs: Any, *, from_scratch: bool)
         clocks.append(clock.seconds())
         written.append(sum(size for entry, size in _files(track).items() if entry not in files))
         read.append(_bytes_to_read(track, read_manifest(folder)))
-    after = Memory.read()
+    after, most_own = Memory.read(), own.stop()
     return {
         "seconds": median(taken),
         "seconds_of_each": taken,
@@ -129,6 +133,7 @@ def measure_builds(task: Task, numbers: Any, epochs: Any, *, from_scratch: bool)
         "bytes_to_read": median(read),
         "memory_after_imports_bytes": before.now,
         "peak_memory_bytes": max(after.most - before.now, 0),
+        **({"peak_own_memory_bytes": most_own} if task.large else {}),
         "revision": str(folder),
     }
 
@@ -175,7 +180,7 @@ def in_memory(task: Task) -> dict[str, Any]:
 
     observations = observe(task.track, task.case)
     theirs = MintPyInversion(observations, task.settings.inversion)
-    ours: dict[int, list[float]] = {1: [], task.threads: []}
+    ours: dict[int, list[float]] = {1: [], task.effort.n_threads: []}
     for _ in range(task.repeats):
         for threads, seconds in ours.items():
             began = time.perf_counter()
@@ -264,6 +269,8 @@ MEASUREMENTS: dict[str, Callable[[Task], dict[str, Any]]] = {
 def main() -> int:
     words, result = (Path(word) for word in sys.argv[1:])
     task = Task.from_json(words.read_text())
+    if task.large:
+        logging.basicConfig(level=logging.INFO, format="          %(message)s", stream=sys.stdout)
     if task.what not in ("compile", "blas"):
         warm_up()
     result.write_text(json.dumps(MEASUREMENTS[task.what](task)))
