@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -111,56 +111,68 @@ def measure_case(
     track: Track, case: Case, wish: Wish, absent: dict[str, str], progress: Progress
 ) -> dict[str, Any]:
     """All figures of one case."""
-    weight = Weight.VARIANCE if case.gaps else Weight.NONE
-    updates = wish.updates if case.gaps else min(wish.updates, _COMPLETE_UPDATES)
-    repeats = 3 if case.gaps else 2
-    task = Task(
-        "", str(track.store.folder), Extent(wish.side), case, weight, updates=updates, repeats=repeats
-    )
+    task, folder = _task(track, case, wish), track.store.folder
     progress.say(f"{case.name}: the inversion in memory")
     memory = measure_apart(replace(task, what="in_memory", threads=max(THREADS)))
-    progress.say(f"{case.name}: {updates} updates and {repeats} batches, with each number of threads")
-    ours = {}
-    for threads in reversed(THREADS if case.gaps else THREADS[:1]):  # one thread last: its revisions go on
-        track.forget_solutions()
-        ours[f"threads_{threads}"] = measure_ours(replace(task, threads=threads))
-    updated = Path(ours["threads_1"]["update"]["revision"])
+    progress.say(f"{case.name}: {task.updates} updates and {task.repeats} batches")
+    # One thread last: its revisions are what is looked at below.
+    ours = {f"threads_{n}": measure_ours(track, replace(task, threads=n)) for n in _threads(case)}
+    update, batch = ours["threads_1"]["update"], ours["threads_1"]["batch"]
+    revision = Path(update["revision"])
+    progress.say(f"{case.name}: MintPy's programs")
     entry = {
-        "name": case.name,
-        "epochs": case.epochs,
-        "neighbours": case.neighbours,
-        "gaps": case.gaps,
-        "weight": str(weight),
-        "pixels": track.store.grid.pixels,
-        "pairs": len(track.pairs(case)),
-        "updates": updates,
+        **_about(task, track),
         "in_memory": memory,
         "ours": ours,
-        "max_difference_batch_mm": largest_gap_mm(updated, Path(ours["threads_1"]["batch"]["revision"])),
-        **_state(track, updated),
-        "copy_bytes_per_second": copy_bytes_per_second(
-            track.store.folder, int(ours["threads_1"]["update"]["bytes_written"])
-        ),
+        "max_difference_batch_mm": largest_gap_mm(revision, Path(batch["revision"])),
+        **_state(track, revision),
+        "copy_bytes_per_second": copy_bytes_per_second(folder, int(update["bytes_written"])),
+        "mintpy": _mintpy(revision, task.weight, folder, memory, wish),
     }
-    progress.say(f"{case.name}: MintPy's programs")
-    entry["mintpy"] = _mintpy(updated, weight, track.store.folder, memory, wish)
     if not case.gaps:
         progress.say(f"{case.name}: peers")
-        observations = observe(track, case)
-        entry["peers"] = measure_peers(observations, task.settings.inversion, absent, track.store.folder)
+        entry["peers"] = measure_peers(observe(track, case), task.settings.inversion, absent, folder)
     entry |= {"ratios": ratios(entry), "bandwidth_fraction": bandwidth_fraction(entry)}
-    progress.say(
-        f"{case.name}: " + ", ".join(f"{key} {value:,.1f}" for key, value in entry["ratios"].items())
-    )
+    told = ", ".join(f"{key} {value:,.1f}" for key, value in entry["ratios"].items())
+    progress.say(f"{case.name}: {told}")
     return entry
 
 
-def measure_ours(task: Task) -> dict[str, Any]:
+def _task(track: Track, case: Case, wish: Wish) -> Task:
+    """What all measurements of a case have in common."""
+    return Task(
+        "",
+        str(track.store.folder),
+        Extent(wish.side),
+        case,
+        Weight.VARIANCE if case.gaps else Weight.NONE,
+        updates=wish.updates if case.gaps else min(wish.updates, _COMPLETE_UPDATES),
+        repeats=3 if case.gaps else 2,
+    )
+
+
+def _threads(case: Case) -> tuple[int, ...]:
+    return tuple(reversed(THREADS)) if case.gaps else THREADS[:1]
+
+
+def _about(task: Task, track: Track) -> dict[str, Any]:
+    return {
+        "name": task.case.name,
+        **asdict(task.case),
+        "weight": str(task.weight),
+        "pixels": track.store.grid.pixels,
+        "pairs": len(track.pairs(task.case)),
+        "updates": task.updates,
+    }
+
+
+def measure_ours(track: Track, task: Task) -> dict[str, Any]:
     """A first batch, updates after it, and the batch of everything, each in a process of its own."""
+    track.forget_solutions()
     measure_apart(replace(task, what="begin"))
     return {
-        what: measure_apart(replace(task, what=name))
-        for what, name in (("update", "updates"), ("batch", "batch"))
+        "update": measure_apart(replace(task, what="updates")),
+        "batch": measure_apart(replace(task, what="batch")),
     }
 
 
