@@ -45,7 +45,7 @@ class Extrapolated:
     fixed_seconds: float
     pixel_seconds: float
     seconds: float
-    spread: float
+    spread: float | None
 
 
 def extrapolate(runs: list[Run], pixels: int) -> Extrapolated:
@@ -65,8 +65,8 @@ def extrapolate(runs: list[Run], pixels: int) -> Extrapolated:
     return Extrapolated(fixed, pixel, fixed + pixel * pixels, _spread(wholes))
 
 
-def _spread(seconds: list[float]) -> float:
-    return (max(seconds) - min(seconds)) / median(seconds)
+def _spread(seconds: list[float]) -> float | None:
+    return None if len(seconds) < 2 else (max(seconds) - min(seconds)) / median(seconds)
 
 
 def sample_sizes(pixels: int, pixel_seconds: float, seconds: float) -> tuple[int, ...]:
@@ -180,13 +180,14 @@ class MintPyInversion:
         return self.pixels * median(self._rates)
 
     @property
-    def spread(self) -> float:
+    def spread(self) -> float | None:
         return _spread(self._rates)
 
     def go_on(self) -> None:
-        """Take a share of the pixels, large enough to be told from the clock's noise."""
+        """Take a share of the pixels, large enough to be told from the clock's noise; all at once only once."""
         if self._settings.weight is Weight.NONE:
-            self._rates.append(self._take(self._order, at_once=True) / self.pixels)
+            if not self._rates:
+                self._rates.append(self._take(self._order, at_once=True) / self.pixels)
             return
         while (seconds := self._take(self._next(), at_once=False)) < _SHARE_SECONDS:
             self._size = min(int(self._size * min(2 * _SHARE_SECONDS / seconds, 10)) + 1, self.pixels)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-REPEATS = 5
+REPEATS = 3
 
 
 class Problem:
