@@ -3,7 +3,8 @@
 A record is cut into files of some epochs each, as `sagwatch.engine.sealed` does, or is one file that grows, as
 MintPy's. For each layout: writing what one acquisition changes (one block, or the same epochs of the growing file),
 synced; one epoch of all pixels; all epochs of one pixel; all epochs of some rows. Blocks are read through a virtual
-dataset, as every MintPy tool reads a revision. Reads are measured with the files in the system's cache and without.
+dataset, as every MintPy tool reads a revision; what lies in one piece can also be mapped, file by file, as the engine
+does. Reads are measured with the files in the system's cache and without.
 """
 
 from __future__ import annotations
@@ -100,6 +101,12 @@ def read(path: Path, part: tuple[Any, ...]) -> None:
         file[_NAME][part]
 
 
+def read_mapped(folder: Path, row: int, column: int) -> None:
+    """All epochs of one pixel from the files themselves."""
+    for path in sorted(folder.glob("0*.h5")):
+        np.array(map_array(path, _NAME)[:, row, column])
+
+
 def measure(folder: Path, layout: Layout, values: NDArray[np.float32]) -> dict[str, Any]:
     """Milliseconds of each use; medians."""
     folder.mkdir()
@@ -123,6 +130,10 @@ def measure(folder: Path, layout: Layout, values: NDArray[np.float32]) -> dict[s
         found[f"{use}_cold_ms"] = _milliseconds(
             lambda part=part: read(whole, part()), before=partial(_forget, folder)
         )
+    mapped = layout.chunks is None
+    found["pixel_mapped_ms"] = (
+        _milliseconds(lambda: read_mapped(folder, *uses["pixel"]()[1:])) if mapped else None
+    )
     return found
 
 
@@ -148,8 +159,12 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     keys = [key for key in found[0] if key != "layout"]
     heads = ["layout", *(key.removesuffix("_ms").replace("_", " ") + ", ms" for key in keys)]
     lines = [heads, ["---"] * len(heads)]
-    lines += [[entry["layout"], *(f"{entry[key]:.1f}" for key in keys)] for entry in found]
+    lines += [[entry["layout"], *(_number(entry[key]) for key in keys)] for entry in found]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _number(milliseconds: float | None) -> str:
+    return "" if milliseconds is None else f"{milliseconds:.1f}"
 
 
 def main() -> int:
