@@ -6,7 +6,8 @@
 #   make test [ARGS="tests/domain -x"]
 #   make psql [SITE=shaqu] [ROLE=analyst|owner] [SQL="SELECT ..."]
 #   make bench-run JSON=FILE [SIZES=40,20]
-#   make bench-engine JSON=FILE
+#   make bench-engine JSON=FILE [ARGS="--side 100 --epochs 30,60"]
+#   make bench-frame JSON=FILE [ARGS="--pixels 1000000 --memory-mb 256"]
 #   make kill-test [ROUNDS=n] [SEED=n]
 #   make kill-update [KILLS=n] [SEED=n]
 #   make property-test [EXAMPLES=n] [SEED=n]
@@ -21,7 +22,7 @@ LAUNCHER = @$(PYTHON) -B -m launcher
 SITE ?= shaqu
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop clean test status psql lock lint bench-run bench-engine kill-test kill-update property-test real-data-test
+.PHONY: help run stop clean test status psql lock lint bench-run bench-engine bench-frame kill-test kill-update property-test real-data-test
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -46,10 +47,9 @@ bench-run:
 	$(if $(JSON),,$(error say where the figures go: make bench-run JSON=FILE))
 	$(LAUNCHER) bench '$(JSON)' $(if $(SIZES),--sizes '$(SIZES)')
 
-bench-engine:
-	$(if $(JSON),,$(error say where the figures go: make bench-engine JSON=FILE))
-	$(LAUNCHER) bench-engine '$(JSON)'
-
+bench-engine bench-frame:
+	$(if $(JSON),,$(error say where the figures go: make $@ JSON=FILE))
+	$(LAUNCHER) $@ '$(JSON)' $(ARGS)
 
 kill-test:
 	$(LAUNCHER) kill-test $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SEED),--seed '$(SEED)')

@@ -222,9 +222,19 @@ def bench(arguments: argparse.Namespace) -> int:
 
 def bench_engine(arguments: argparse.Namespace) -> int:
     """Measure the engine beside MintPy and its peers, and write the figures as JSON."""
+    return _bench("benchmarks.engine", arguments)
+
+
+def bench_frame(arguments: argparse.Namespace) -> int:
+    """Measure the engine on millions of pixels with bounded memory, and write the figures as JSON."""
+    return _bench("benchmarks.frame", arguments)
+
+
+def _bench(module: str, arguments: argparse.Namespace) -> int:
     install.check_machine(ROOT)
+    install.ensure_system_packages(database=False)
     install.ensure_environment(ROOT)
-    return _python("-m", "benchmarks.engine", "--json", str(Path(arguments.file).resolve()))
+    return _python("-m", module, "--json", str(Path(arguments.file).resolve()), *arguments.words)
 
 
 def kill_test(arguments: argparse.Namespace) -> int:
@@ -297,7 +307,10 @@ def _parser() -> argparse.ArgumentParser:
     one = command("bench", bench)
     one.add_argument("file")
     one.add_argument("--sizes", help="pixel sizes in metres, as 40,20")
-    command("bench-engine", bench_engine).add_argument("file")
+    for name, function in (("bench-engine", bench_engine), ("bench-frame", bench_frame)):
+        one = command(name, function)
+        one.add_argument("file")
+        one.add_argument("words", nargs=argparse.REMAINDER, help="for the benchmark")
     one = command("kill-test", kill_test)
     one.add_argument("--rounds", type=int, default=3)
     one.add_argument("--seed", type=int, default=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ class MemoryTrack:
     los_m: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
     counts: NDArray[np.uint16] = field(default_factory=lambda: np.zeros((0, 0), np.uint16))
     checkpoints: dict[int, Checkpoint] = field(default_factory=dict)
+    stale: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
     last: Renewed | None = None
     quality: WindowSolution | None = None
 
@@ -67,7 +68,10 @@ class MemoryTrack:
             for epoch, checkpoint in sorted(self.checkpoints.items())
             if still_holds(epoch, checkpoint.reach, before, after, changed)
         ]
-        taken = [Taken(epoch, lambda epoch=epoch: self.checkpoints[epoch]) for epoch in holds]
+        taken = [
+            Taken(epoch, lambda epoch=epoch: self.checkpoints[epoch], np.flatnonzero(self.stale[epoch]))
+            for epoch in holds
+        ]
         n_pixels = seen.phase_rad.shape[1]
 
         def source(first_pair, pixels):
@@ -103,13 +107,17 @@ class MemoryTrack:
         kept = {epoch: self.checkpoints[epoch] for epoch in holds}
         kept |= {checkpoint.epoch: checkpoint for checkpoint in newest.checkpoints}
         self.last, self.quality = renewed, newest
+        known = self.stale
+        self.stale = {epoch: np.zeros(n_pixels, np.bool_) for epoch in kept}
+        self.stale |= {epoch: known[epoch] for epoch in holds}
+        tolerance_m = self.effort.tolerance_mm / 1000
         for pixels, solution in renewed.older:
+            old = los_m[solution.first : newest.first, pixels]
+            fresh = solution.los_m[: newest.first - solution.first]
+            differs = ~((np.abs(old - fresh) <= tolerance_m) | (np.isnan(old) & np.isnan(fresh)))
             los_m[solution.first :, pixels] = solution.los_m
             counts[solution.first :, pixels] = solution.pairs_per_epoch
-            for checkpoint in solution.checkpoints:
-                if checkpoint.epoch <= newest.first:
-                    old = kept[checkpoint.epoch]
-                    floats, rows = old.floats.copy(), old.counts.copy()
-                    floats[:, pixels], rows[:, pixels] = checkpoint.floats, checkpoint.counts
-                    kept[checkpoint.epoch] = replace(old, floats=floats, counts=rows)
+            for epoch in holds:
+                news = np.any(differs[: max(epoch - solution.first, 0)], axis=0)
+                self.stale[epoch][pixels[news]] = True
         self.days, self.los_m, self.counts, self.checkpoints = days, los_m, counts, kept

@@ -207,6 +207,8 @@ def make(checkout, *words):
         (["run"], "PRODUCTS=FOLDER"),  # this copy has no simulated scenario
         (["psql"], "`make run` first"),
         (["bench-run"], "make bench-run JSON=FILE"),
+        (["bench-engine"], "make bench-engine JSON=FILE"),
+        (["bench-frame"], "make bench-frame JSON=FILE"),
     ],
 )
 def test_a_wrong_word_gets_one_clear_line_and_changes_nothing(checkout, words, expected):

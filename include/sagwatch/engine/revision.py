@@ -13,6 +13,7 @@
       networkParts.h5          into how many pieces each pixel's own network falls
       maskTempCoh.h5  waterMask.h5  maskRedundancy.h5
       pairFacts.h5             what the next update needs to know of the interferograms
+      staleCheckpoints.h5      and which pixels may not be taken up at which checkpoint
       manifest.json            what it was made from, how, and the hash of every file
 """
 
@@ -59,6 +60,7 @@ from sagwatch.engine.revision_files import (
     make_stack_parts,
     read_facts,
     read_line,
+    read_stale,
     stack_attributes,
     write_facts,
     write_series,
@@ -154,7 +156,8 @@ def build_revision(
             np.array([facts[member.id].reference_phase_rad for member in stack.members], np.float32),
             [member.name for member in stack.members],
         )
-        update = Update(plan, settings, reference, facts, effort)
+        stale = {} if plan.base is None else read_stale(revisions / plan.base.manifest.folder_name)
+        update = Update(plan, settings, reference, facts, effort, stale)
         with folder_aside(target) as aside:
             write_template(aside, stack_attributes(stack, reference, grid))
             copy_geometry(aside, geometry)
@@ -209,8 +212,9 @@ def solve_past(
     manifest, reference = revision.manifest, revision.manifest.reference
     past = replace(stack, known=read_facts(revision.folder)).until(day)
     base = Base(revision.folder.parent.parent, manifest)
-    plan = make_plan(past, base if manifest.block_epochs == effort.block_epochs else None)
-    return Update(plan, settings, reference, past.facts(reference.row, reference.column), effort).in_memory()
+    plan = make_plan(past, base, effort)
+    facts, stale = past.facts(reference.row, reference.column), read_stale(revision.folder)
+    return Update(plan, settings, reference, facts, effort, stale).in_memory()
 
 
 def delete_revision(revisions: Path, name: str) -> None:
@@ -259,16 +263,14 @@ def _base(
 
 def _checked_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
     """Plan the update; every file is there, and every new one is what its hash says."""
-    plan = make_plan(stack, base)
-    if plan.base is not None and plan.base.manifest.block_epochs != effort.block_epochs:
-        plan = make_plan(stack, None)
+    plan = make_plan(stack, base, effort)
     try:
         if plan.base is not None:
             check_sealed(plan.base.track, plan.checkpoints[-1:], hashes=True)
             check_sealed(plan.base.track, (*plan.blocks, *plan.checkpoints), hashes=False)
     except BadRevisionError as problem:
         log.warning("%s; everything is solved anew", problem)
-        plan = make_plan(stack, None)
+        plan = make_plan(stack, None, effort)
     known = {key_of(member) for member in plan.base.manifest.members} if plan.base is not None else set()
     # Those of the base were checked when they came in, and are again by every audit.
     check_hashes(stack.folder, [member for member in stack.members if key_of(member) not in known])

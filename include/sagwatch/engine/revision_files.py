@@ -27,10 +27,10 @@ from sagwatch.engine.interferogram import (
 from sagwatch.engine.manifest import WHOLE_RECORD, ReferencePoint, RevisionSettings, Sealed
 from sagwatch.engine.sealed import LOS, PAIRS, STACK, Made, create_array
 from sagwatch.engine.stack import KnownPair, Stack
-from sagwatch.engine.update import Base, Layers, Update, apply_patches, open_files
+from sagwatch.engine.update import Base, Layers, Stale, Update, apply_patches, open_files, stale_after
 from sagwatch.engine.velocity import Line, Window
 
-PAIR_FACTS = "pairFacts.h5"
+PAIR_FACTS, STALE = "pairFacts.h5", "staleCheckpoints.h5"
 _TEMPLATE, _SOLUTION_TEMPLATE = "template.h5", "solution.h5"
 _LINE_LAYERS = (
     ("velocity", "velocity_m_yr", "m/year"),
@@ -50,6 +50,21 @@ def write_facts(folder: Path, stack: Stack, facts: Mapping[str, KnownPair]) -> N
         file["id"] = np.array([member.id for member in stack.members], dtype="S")
         for entry in fields(KnownPair):
             file[entry.name] = np.array([getattr(pair, entry.name) for pair in known])
+
+
+def _write_stale(folder: Path, stale: Stale) -> None:
+    """Write which pixels may not be taken up at which checkpoint."""
+    with h5py.File(folder / STALE, "w", libver="latest") as file:
+        sizes = [pixels.size for pixels in stale.values()]
+        file["epoch"] = np.repeat(np.array([*stale], np.uint32), np.array(sizes, np.int64))
+        file["pixel"] = np.concatenate([*stale.values(), np.zeros(0, np.int64)]).astype(np.uint32)
+
+
+def read_stale(folder: Path) -> Stale:
+    """What `_write_stale` wrote into an earlier revision."""
+    with open_hdf5(folder / STALE) as file:
+        epochs, pixels = file["epoch"][:], file["pixel"][:].astype(np.int64)
+    return {int(epoch): pixels[epochs == epoch] for epoch in np.unique(epochs)}
 
 
 def copy_geometry(folder: Path, geometry: Path) -> None:
@@ -78,6 +93,7 @@ def write_solution(folder: Path, update: Update) -> tuple[list[Made], set[int]]:
     blocks, checkpoints = open_files(folder, update)
     patches, same = update.solve(layers, blocks, checkpoints, land)
     made = apply_patches(folder, update.plan, patches)
+    _write_stale(folder, stale_after(update.plan, update.stale, patches))
     for block in blocks:
         if block.made.epoch in same:
             block.made.path.unlink()

@@ -47,6 +47,7 @@ from sagwatch.engine.window import (
     Taken,
     WindowSolution,
     emission_epochs,
+    is_worth_keeping,
     solve_from,
 )
 from sagwatch.errors import BadRevisionError
@@ -55,7 +56,9 @@ log = logging.getLogger(__name__)
 
 Day = TypeVar("Day", date, int)
 
-_FEWEST_PIXELS, _MOST_PIXELS = 1024, 16384
+_FEWEST_PIXELS, _MOST_PIXELS = 1024, 8192
+# Pixels by the epoch of a checkpoint that does not hold for them.
+Stale = Mapping[int, NDArray[np.int64]]
 StoredBlock = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 
@@ -101,9 +104,9 @@ class Plan:
         return int(np.searchsorted(self.stack.network.earlier, self.first))
 
 
-def make_plan(stack: Stack, base: Base | None) -> Plan:
+def make_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
     """Compare the wanted interferograms with those of the base."""
-    if base is None:
+    if base is None or base.manifest.block_epochs != effort.block_epochs:
         return Plan(stack, None, (), ())
     changed = {key_of(member) for member in stack.members} ^ {
         key_of(member) for member in base.manifest.members
@@ -114,6 +117,7 @@ def make_plan(stack: Stack, base: Base | None) -> Plan:
         sealed
         for sealed in base.manifest.checkpoints
         if still_holds(sealed.epoch, sealed.length, epochs, stack.dates, earliest)
+        and is_worth_keeping(sealed.epoch, len(stack.dates), effort)
     )
     first = holds[-1].epoch if holds else 0
     if epochs[:first] != stack.dates[:first]:
@@ -170,7 +174,6 @@ class Patch:
     first: int
     los_m: NDArray[np.float32]
     pairs: NDArray[np.uint8]
-    checkpoints: tuple[Checkpoint, ...]
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,7 @@ class Update:
     reference: ReferencePoint
     facts: Mapping[str, KnownPair] = field(repr=False)
     effort: Effort
+    stale: Stale = field(default_factory=dict, repr=False)
 
     @property
     def stack(self) -> Stack:
@@ -356,7 +360,9 @@ class Update:
         base = self.plan.base
         if base is None:
             raise BadRevisionError("a batch has no checkpoint: this is a fault of Sagwatch, report it")
-        return Taken(sealed.epoch, lambda: self._checkpoint(base, sealed).of(strip))
+        stale = self.stale.get(sealed.epoch, np.zeros(0, np.int64)) - strip.start
+        inside = stale[(stale >= 0) & (stale < strip.stop - strip.start)]
+        return Taken(sealed.epoch, lambda: self._checkpoint(base, sealed).of(strip), inside)
 
     def _checkpoint(self, base: Base, sealed: Sealed) -> Checkpoint:
         if sealed.epoch not in self._mapped_checkpoints:
@@ -409,11 +415,6 @@ class StripWork:
                     block.epoch,
                     solution.los_m[rows.start : before - solution.first, news],
                     pairs[rows.start : before - solution.first, news],
-                    tuple(
-                        made.of(np.flatnonzero(news))
-                        for made in solution.checkpoints
-                        if block.epoch < made.epoch <= before
-                    ),
                 )
                 pixels, solution, pairs = pixels[~news], solution.of(np.flatnonzero(~news)), pairs[:, ~news]
 
@@ -489,7 +490,7 @@ def open_files(aside: Path, update: Update) -> tuple[list[OpenBlock], list[OpenC
 
 
 def apply_patches(aside: Path, plan: Plan, patches: Sequence[Patch]) -> list[Made]:
-    """Write what is news of a few pixels into new versions of older blocks and checkpoints, in the folder aside."""
+    """Write what is news of a few pixels into new versions of older blocks, in the folder aside."""
     if plan.base is None or not patches:
         return []
     first = min(patch.first for patch in patches)
@@ -505,22 +506,25 @@ def apply_patches(aside: Path, plan: Plan, patches: Sequence[Patch]) -> list[Mad
             if patch.first <= block.epoch:
                 source = slice(block.epoch - patch.first, block.after - patch.first)
                 los_m[:, patch.pixels], pairs[:, patch.pixels] = patch.los_m[source], patch.pairs[source]
-    for sealed in plan.checkpoints:
-        found = [
-            (patch.pixels, checkpoint)
-            for patch in patches
-            for checkpoint in patch.checkpoints
-            if checkpoint.epoch == sealed.epoch
-        ]
-        if not found:
-            continue
-        written.append(made := Made.aside(aside, CHECKPOINTS, sealed.epoch, sealed.length))
-        _copy(plan.base.track / sealed.name, made.path)
-        floats = map_array(made.path, "floats", writable=True)
-        counts = map_array(made.path, "counts", writable=True)
-        for pixels, checkpoint in found:
-            floats[:, pixels], counts[:, pixels] = checkpoint.floats, checkpoint.counts
     return written
+
+
+def stale_after(plan: Plan, known: Stale, patches: Sequence[Patch]) -> Stale:
+    """Which pixels may not be taken up at a checkpoint that stays: those that were not before, and those with news.
+
+    A list of few pixels, because a new version of a checkpoint would be most of what an update writes.
+    """
+    return {
+        sealed.epoch: np.unique(
+            np.concatenate(
+                [
+                    known.get(sealed.epoch, np.zeros(0, np.int64)),
+                    *(patch.pixels for patch in patches if patch.first < sealed.epoch),
+                ]
+            )
+        )
+        for sealed in plan.checkpoints
+    }
 
 
 def _as_bytes(pairs_per_epoch: NDArray[np.uint16]) -> NDArray[np.uint8]:

@@ -30,6 +30,7 @@ _KIND = {
 }
 # A new acquisition changes what lies further back less and less: by a factor of ten each two to three mean pairs.
 SETTLING_PAIRS = 7.0
+_RECENT_BLOCKS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,18 +157,22 @@ class PairSource(Protocol):
 
 @dataclass(frozen=True)
 class Taken:
-    """A checkpoint that may be taken up, loaded when it is needed."""
+    """A checkpoint that may be taken up, loaded when it is needed.
+
+    ``stale`` are pixels for which it holds no more: epochs before it changed since it was made.
+    """
 
     epoch: int
     load: Callable[[], Checkpoint] = field(repr=False)
+    stale: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
 
 
 @dataclass(frozen=True)
 class Renewed:
     """What an update found: the solution from the newest checkpoint on, and for some pixels from older ones.
 
-    ``older`` holds (pixels, solution) by falling first epoch; a later entry replaces an earlier one. What it says about
-    the epochs, quality and checkpoints of ``newest`` is in ``newest`` already.
+    ``older`` holds (pixels, solution) by falling first epoch, each pixel once. What it says about the epochs, quality
+    and new checkpoints of ``newest`` is in ``newest`` already.
     """
 
     newest: WindowSolution
@@ -180,11 +185,21 @@ class Renewed:
 
 
 def emission_epochs(network: Network, after: int, effort: Effort) -> tuple[int, ...]:
-    """Epochs after ``after`` at which a checkpoint is made: block borders that new acquisitions hardly reach."""
+    """Epochs after ``after`` at which a checkpoint is made: block borders that new acquisitions hardly reach.
+
+    Those long ago are only needed for late interferograms, so few are made there (`is_worth_keeping`).
+    """
     spans = network.later - network.earlier
     settling = network.bandwidth + math.ceil(effort.settling_pairs * float(np.mean(spans)))
     first = (after // effort.block_epochs + 1) * effort.block_epochs
-    return tuple(range(first, network.n_epochs - settling, effort.block_epochs))
+    epochs = range(first, network.n_epochs - settling, effort.block_epochs)
+    return tuple(epoch for epoch in epochs if is_worth_keeping(epoch, network.n_epochs, effort))
+
+
+def is_worth_keeping(epoch: int, n_epochs: int, effort: Effort) -> bool:
+    """Whether a checkpoint at an epoch still earns the disk that it takes: all recent ones, and every eighth."""
+    recent = n_epochs - epoch <= _RECENT_BLOCKS * effort.block_epochs
+    return recent or epoch % (_RECENT_BLOCKS * effort.block_epochs) == 0
 
 
 def solve_window(
@@ -294,22 +309,24 @@ def solve_from(
             np.ascontiguousarray(start.floats),
             np.ascontiguousarray(start.counts),
         )
-        # Checkpoints that stay are made anew for pixels that go further back, wherever one would be made today.
-        stay = {way.epoch for way in taken if way.epoch > start.epoch}
-        emit = sorted({*emission_epochs(network, start.epoch, effort), *stay})
         return solve_window(network, given, start, emit, settings, effort, float_type, years)
 
     ways = [Taken(0, lambda: Checkpoint.empty(n_pixels)), *taken]
+    emit = emission_epochs(network, ways[-1].epoch, effort)
     newest = solve_at(ways[-1].load(), None)
+    newest.needs_older[ways[-1].stale] = True
     older: list[tuple[NDArray[np.int64], WindowSolution]] = []
     pixels = np.flatnonzero(newest.needs_older)
     for way in ways[-2::-1]:
         if pixels.size == 0:
             break
         solution = solve_at(way.load().of(pixels), pixels)
-        _patch(newest, pixels, solution)
-        older.append((pixels, solution))
-        pixels = pixels[solution.needs_older]
+        again = solution.needs_older | np.isin(pixels, way.stale)
+        if not np.all(again):
+            holds = solution.of(np.flatnonzero(~again))
+            _patch(newest, pixels[~again], holds)
+            older.append((pixels[~again], holds))
+        pixels = pixels[again]
     return Renewed(newest, tuple(older))
 
 
