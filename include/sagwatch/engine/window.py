@@ -40,9 +40,10 @@ class Effort:
     Attributes
     ----------
     tolerance_mm
-        What an update leaves as it is may be wrong by so much at most; beyond it the update goes further back.
+        What an update leaves as it is may be wrong by so much at most; beyond it the update goes further back. Stored
+        epochs are also left as they are while a newer solution differs from them by no more.
     budget_mm
-        The same for all updates together.
+        The same for all updates together, so a stored epoch is never off by more than both.
     block_epochs
         Series are stored, and checkpoints made, in blocks of so many epochs.
     settling_pairs
