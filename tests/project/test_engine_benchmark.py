@@ -12,6 +12,7 @@ from benchmarks.against_mintpy import Run, extrapolate, sample_sizes
 from benchmarks.figures import bandwidth_fraction, headline, key_of, ratios
 from benchmarks.gauges import SyncClock, covered
 from benchmarks.stacks import Case, Extent, make_track, open_track
+from sagwatch.engine.interferogram import read_layers
 
 
 def case_figures(epochs: int, neighbours: int = 2, *, gaps: bool = True, update: float = 0.1) -> dict:
@@ -144,6 +145,6 @@ def test_a_shorter_record_is_the_beginning_of_the_longest(tmp_path: Path):
     ]
     assert len(track.pairs(Case(8, 3, True), last_epoch=4)) == 9
     assert track.dates[1] - track.dates[0] == timedelta(days=12)
-    phase = track.store.read_interferogram(pairs[0].id).phase_rad
+    phase = read_layers(track.store.interferogram_path(pairs[0].id)).phase_rad
     assert phase.shape == (32, 48)
     np.testing.assert_array_equal(phase[:16, :16], phase[16:, 32:])

@@ -12,8 +12,7 @@
       pairsPerEpoch.h5         virtual: which epochs each pixel really observed
       networkParts.h5          into how many pieces each pixel's own network falls
       maskTempCoh.h5  waterMask.h5  maskRedundancy.h5
-      pairFacts.h5             what the next update needs to know of the interferograms
-      staleCheckpoints.h5      and which pixels may not be taken up at which checkpoint
+      updateState.h5           what the next update takes over
       manifest.json            what it was made from, how, and the hash of every file
 """
 
@@ -58,11 +57,9 @@ from sagwatch.engine.manifest import (
 from sagwatch.engine.revision_files import (
     copy_geometry,
     make_stack_parts,
-    read_facts,
     read_line,
-    read_stale,
+    read_state,
     stack_attributes,
-    write_facts,
     write_series,
     write_solution,
     write_stack,
@@ -150,18 +147,18 @@ def build_revision(
         )
         plan = _checked_plan(stack, base, effort)
         refuse(check_disk(track, needed_bytes(stack.network, grid.pixels, plan.first, effort)))
-        known = {} if plan.base is None else read_facts(revisions / plan.base.manifest.folder_name)
+        known, stale = (
+            ({}, {}) if plan.base is None else read_state(revisions / plan.base.manifest.folder_name)
+        )
         facts = replace(stack, known=known).facts(reference.row, reference.column)
         check_reference(
             np.array([facts[member.id].reference_phase_rad for member in stack.members], np.float32),
             [member.name for member in stack.members],
         )
-        stale = {} if plan.base is None else read_stale(revisions / plan.base.manifest.folder_name)
         update = Update(plan, settings, reference, facts, effort, stale)
         with folder_aside(target) as aside:
             write_template(aside, stack_attributes(stack, reference, grid))
             copy_geometry(aside, geometry)
-            write_facts(aside, stack, facts)
             parts, old_parts = make_stack_parts(aside, stack, facts, plan.base, effort.block_epochs)
             made, same = write_solution(aside, update)
             sealed = seal(track, [*parts, *made])
@@ -210,10 +207,11 @@ def solve_past(
     """
     effort = effort or Effort()
     manifest, reference = revision.manifest, revision.manifest.reference
-    past = replace(stack, known=read_facts(revision.folder)).until(day)
+    known, stale = read_state(revision.folder)
+    past = replace(stack, known=known).until(day)
     base = Base(revision.folder.parent.parent, manifest)
     plan = make_plan(past, base, effort)
-    facts, stale = past.facts(reference.row, reference.column), read_stale(revision.folder)
+    facts = past.facts(reference.row, reference.column)
     return Update(plan, settings, reference, facts, effort, stale).in_memory()
 
 

@@ -30,7 +30,7 @@ from sagwatch.engine.stack import KnownPair, Stack
 from sagwatch.engine.update import Base, Layers, Stale, Update, apply_patches, open_files, stale_after
 from sagwatch.engine.velocity import Line, Window
 
-PAIR_FACTS, STALE = "pairFacts.h5", "staleCheckpoints.h5"
+UPDATE_STATE = "updateState.h5"
 _TEMPLATE, _SOLUTION_TEMPLATE = "template.h5", "solution.h5"
 _LINE_LAYERS = (
     ("velocity", "velocity_m_yr", "m/year"),
@@ -43,42 +43,32 @@ _LINE_LAYERS = (
 )
 
 
-def write_facts(folder: Path, stack: Stack, facts: Mapping[str, KnownPair]) -> None:
-    """Write what was found out about the pairs, for the next update."""
+def write_state(folder: Path, stack: Stack, facts: Mapping[str, KnownPair], stale: Stale) -> None:
+    """Write what the next update takes over: what was found out about the pairs, and where checkpoints do not hold."""
     known = [facts[member.id] for member in stack.members]
-    with h5py.File(folder / PAIR_FACTS, "w", libver="latest") as file:
+    with h5py.File(folder / UPDATE_STATE, "w", libver="latest") as file:
         file["id"] = np.array([member.id for member in stack.members], dtype="S")
         for entry in fields(KnownPair):
             file[entry.name] = np.array([getattr(pair, entry.name) for pair in known])
-
-
-def _write_stale(folder: Path, stale: Stale) -> None:
-    """Write which pixels may not be taken up at which checkpoint."""
-    with h5py.File(folder / STALE, "w", libver="latest") as file:
         sizes = [pixels.size for pixels in stale.values()]
-        file["epoch"] = np.repeat(np.array([*stale], np.uint32), np.array(sizes, np.int64))
-        file["pixel"] = np.concatenate([*stale.values(), np.zeros(0, np.int64)]).astype(np.uint32)
+        file["stale_epoch"] = np.repeat(np.array([*stale], np.uint32), np.array(sizes, np.int64))
+        file["stale_pixel"] = np.concatenate([*stale.values(), np.zeros(0, np.int64)]).astype(np.uint32)
 
 
-def read_stale(folder: Path) -> Stale:
-    """What `_write_stale` wrote into an earlier revision."""
-    with open_hdf5(folder / STALE) as file:
-        epochs, pixels = file["epoch"][:], file["pixel"][:].astype(np.int64)
-    return {int(epoch): pixels[epochs == epoch] for epoch in np.unique(epochs)}
+def read_state(folder: Path) -> tuple[dict[str, KnownPair], Stale]:
+    """What an earlier revision found out about its pairs, by id, and where its checkpoints do not hold."""
+    with open_hdf5(folder / UPDATE_STATE) as file:
+        ids = [name.decode() for name in file["id"][:]]
+        columns = [file[entry.name][:].tolist() for entry in fields(KnownPair)]
+        epochs, pixels = file["stale_epoch"][:], file["stale_pixel"][:].astype(np.int64)
+    known = {name: KnownPair(*row) for name, row in zip(ids, zip(*columns, strict=True), strict=True)}
+    return known, {int(epoch): pixels[epochs == epoch] for epoch in np.unique(epochs)}
 
 
 def copy_geometry(folder: Path, geometry: Path) -> None:
     """Give the revision a copy of the track's geometry."""
     (folder / "inputs").mkdir()
     shutil.copyfile(geometry, folder / "inputs" / "geometryGeo.h5")
-
-
-def read_facts(folder: Path) -> dict[str, KnownPair]:
-    """What an earlier revision found out about its pairs, by id."""
-    with open_hdf5(folder / PAIR_FACTS) as file:
-        ids = [name.decode() for name in file["id"][:]]
-        columns = [file[entry.name][:].tolist() for entry in fields(KnownPair)]
-    return {name: KnownPair(*row) for name, row in zip(ids, zip(*columns, strict=True), strict=True)}
 
 
 def write_solution(folder: Path, update: Update) -> tuple[list[Made], set[int]]:
@@ -93,7 +83,7 @@ def write_solution(folder: Path, update: Update) -> tuple[list[Made], set[int]]:
     blocks, checkpoints = open_files(folder, update)
     patches, same = update.solve(layers, blocks, checkpoints, land)
     made = apply_patches(folder, update.plan, patches)
-    _write_stale(folder, stale_after(update.plan, update.stale, patches))
+    write_state(folder, update.stack, update.facts, stale_after(update.plan, update.stale, patches))
     for block in blocks:
         if block.made.epoch in same:
             block.made.path.unlink()
