@@ -35,16 +35,16 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def settle(paths: Sequence[Path]) -> list[str]:
+def make_durable(paths: Sequence[Path]) -> dict[Path, str]:
     """Make files read-only and wait until they are on the disk; return the hashes of their content.
 
     Several at a time, because each waits for the disk, which writes them together.
     """
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        return list(pool.map(_settle, paths))
+        return dict(zip(paths, pool.map(_make_durable, paths), strict=True))
 
 
-def _settle(path: Path) -> str:
+def _make_durable(path: Path) -> str:
     path.chmod(0o444)
     digest = sha256_of(path)
     flush(path)
@@ -75,7 +75,7 @@ def folder_aside(target: Path) -> Iterator[Path]:
 
     The folder is locked while it is being made, so that `remove_leftovers` can tell the work of a live process
     from what a killed one left behind. ``target`` must not exist. A file that is read-only already was flushed by
-    who made it so (`settle`).
+    who made it so (`make_durable`).
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.parent / f"{ASIDE}{secrets.token_hex(8)}-{target.name}"
@@ -85,7 +85,7 @@ def folder_aside(target: Path) -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield aside
         below = sorted(aside.rglob("*"))
-        settle([path for path in below if path.is_file() and path.stat().st_mode & 0o222])
+        make_durable([path for path in below if path.is_file() and path.stat().st_mode & 0o222])
         for folder in (*(path for path in below if path.is_dir()), aside):
             flush(folder)
         aside.rename(target)

@@ -4,7 +4,7 @@ The unknowns are the displacement steps x_j between neighbouring epochs, not the
 observes the plain sum x_a + ... + x_(b-1), and the normal matrix has the bandwidth of the longest pair. It is
 factored as L D L^T in time order, and the pairs are added in order of their earlier epoch, just before the step at
 which they begin is eliminated. So everything that the pairs with an earlier epoch before s say about the steps from s
-on is a small block of the factorisation at s. With a few sums it makes a *checkpoint* (`sagwatch.engine.checkpoint`),
+on is a small block of the factorisation at s. With a few sums it makes a *checkpoint* (`sagwatch.engine.window`),
 and the solution can be taken up again there. A batch is a solution that begins at epoch 0; an update begins at a late
 checkpoint; both are the same code and come to the same block, bit for bit.
 

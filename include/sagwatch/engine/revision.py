@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
 from sagwatch.engine.checks import check_disk, needed_bytes, refuse
-from sagwatch.engine.files import ASIDE, folder_aside, one_writer, remove_leftovers, settle, sha256_of
+from sagwatch.engine.files import ASIDE, folder_aside, make_durable, one_writer, remove_leftovers, sha256_of
 from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import (
     MANIFEST,
@@ -55,6 +55,7 @@ from sagwatch.engine.manifest import (
     verify,
 )
 from sagwatch.engine.revision_files import (
+    TEMPLATES,
     copy_geometry,
     make_stack_parts,
     read_line,
@@ -161,13 +162,15 @@ def build_revision(
             copy_geometry(aside, geometry)
             parts, old_parts = make_stack_parts(aside, stack, facts, plan.base, effort.block_epochs)
             made, same = write_solution(aside, update)
-            sealed = seal(track, [*parts, *made])
+            # All large files at once: what is written after this are views of a few kilobytes.
+            hashes = make_durable([path for path in aside.rglob("*.h5") if path.name not in TEMPLATES])
+            sealed = seal(track, [*parts, *made], hashes)
             kept = (*old_parts, *plan.kept(same))
             shared = {kind: _together(kind, kept, sealed) for kind in KINDS}
             write_stack(aside, stack, facts, shared[STACK])
             write_series(aside, update, shared[SERIES])
             names = file_names(aside)
-            hashes = settle([aside / name for name in names])
+            hashes |= make_durable([aside / name for name in names if aside / name not in hashes])
             manifest = Manifest(
                 id=identity,
                 number=number,
@@ -177,9 +180,7 @@ def build_revision(
                 epochs=stack.dates,
                 members=stack.members,
                 geometry_sha256=geometry_sha256,
-                files={
-                    name: describe(aside / name, digest) for name, digest in zip(names, hashes, strict=True)
-                },
+                files={name: describe(aside / name, hashes[aside / name]) for name in names},
                 versions=package_versions(),
                 series=shared[SERIES],
                 checkpoints=shared[CHECKPOINTS],

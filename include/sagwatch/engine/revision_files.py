@@ -31,7 +31,7 @@ from sagwatch.engine.update import Base, Layers, Stale, Update, apply_patches, o
 from sagwatch.engine.velocity import Line, Window
 
 UPDATE_STATE = "updateState.h5"
-_TEMPLATE, _SOLUTION_TEMPLATE = "template.h5", "solution.h5"
+TEMPLATES = _TEMPLATE, _SOLUTION_TEMPLATE = "template.h5", "solution.h5"
 _LINE_LAYERS = (
     ("velocity", "velocity_m_yr", "m/year"),
     ("velocityStd", "velocity_std_m_yr", "m/year"),

@@ -13,7 +13,7 @@ mapped and filled from several threads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import DTypeLike, NDArray
 
 from sagwatch.engine import kernel
-from sagwatch.engine.files import ASIDE, flush, settle
+from sagwatch.engine.files import ASIDE, flush
 from sagwatch.engine.interferogram import map_array, map_at
 from sagwatch.engine.manifest import Sealed
 from sagwatch.engine.window import Checkpoint
@@ -123,10 +123,11 @@ def read_checkpoint(track: Path, sealed: Sealed) -> Checkpoint:
     return Checkpoint(sealed.epoch, sealed.length, floats, counts)
 
 
-def seal(track: Path, made: Sequence[Made]) -> list[Sealed]:
-    """Give files that were made aside their final names, durably."""
+def seal(track: Path, made: Sequence[Made], hashes: Mapping[Path, str]) -> list[Sealed]:
+    """Give files that were made aside, and are on the disk by now, their final names, durably."""
     sealed = []
-    for one, digest in zip(made, settle([one.path for one in made]), strict=True):
+    for one in made:
+        digest = hashes[one.path]
         name = f"{one.kind}/{one.epoch:06d}-{digest[:_HASH_LETTERS]}.h5"
         (track / one.kind).mkdir(exist_ok=True)
         one.path.replace(track / name)
