@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ from sagwatch.engine.interferogram import COHERENCE, COMPONENT, PHASE, StoredInt
 from sagwatch.engine.network import Network
 from sagwatch.errors import BadRevisionError
 
-_MOST_OPEN_FILES = 256
+_MOST_MAPPED_PAIRS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,10 @@ class Stack:
         if twice:
             where = f"there is more than one interferogram of pair {', '.join(twice)}"
             raise BadRevisionError(str(Finding(102, True, where)))
+
+    @property
+    def pixels(self) -> int:
+        return self.shape[0] * self.shape[1]
 
     @cached_property
     def dates(self) -> tuple[date, ...]:
@@ -168,23 +173,19 @@ def make_stack(folder: Path, shape: tuple[int, int], members: Sequence[StoredInt
 
 
 class PairFiles:
-    """Reads phases and coherences of a stack's pairs, from one pair on; a context, because it keeps files open."""
+    """Reads phases and coherences of a stack's pairs, from one pair on; a context, because it keeps files mapped."""
 
     def __init__(self, stack: Stack, facts: Mapping[str, KnownPair], first_pair: int) -> None:
-        self._stack, self._facts, self._first = stack, facts, first_pair
-        self._files: dict[int, int] = {}
+        self._stack, self._facts = stack, facts
+        # An update needs a few dozen pairs; those of a long record would be more maps than a process may have.
+        kept = stack.members[first_pair:] if len(stack.members) - first_pair <= _MOST_MAPPED_PAIRS else ()
+        self._kept = {member.id: self._map(member) for member in kept}
 
     def __enter__(self) -> Self:
-        members = self._stack.members[self._first :]
-        # An update needs a few dozen; those of a long record would be more than a process may have open.
-        if len(members) <= _MOST_OPEN_FILES:
-            for i, member in enumerate(members, self._first):
-                self._files[i] = os.open(self._stack.path(member), os.O_RDONLY)
         return self
 
     def __exit__(self, *_: object) -> None:
-        while self._files:
-            os.close(self._files.popitem()[1])
+        self._kept.clear()
 
     def read(
         self, first_pair: int, strip: slice, pixels: NDArray[np.int64] | None
@@ -196,31 +197,29 @@ class PairFiles:
         strip
             Pixels in order of rows and columns.
         pixels
-            Some of the strip's, rising, or None for all.
+            Some of the strip's, or None for all.
         """
         members = self._stack.members[first_pair:]
+        chosen = strip if pixels is None else pixels + strip.start
         size = strip.stop - strip.start if pixels is None else pixels.size
         phase = np.empty((len(members), size), np.float32)
         coherence = np.empty((len(members), size), np.float32)
-        first = 0 if pixels is None else int(pixels[0])
-        # Pixels that are few are picked from the stretch that holds them.
-        stretch = None if pixels is None else np.empty(int(pixels[-1]) - first + 1, np.float32)
         for i, member in enumerate(members):
-            known, file = self._facts[member.id], self._files.get(first_pair + i)
-            opened = os.open(self._stack.path(member), os.O_RDONLY) if file is None else file
-            try:
-                for row, at in ((phase[i], known.phase_at), (coherence[i], known.coherence_at)):
-                    target = row if stretch is None else stretch
-                    if os.preadv(opened, [target.data], at + 4 * (strip.start + first)) != target.nbytes:
-                        raise BadRevisionError(
-                            f"{self._stack.path(member)} is cut short; fetch the product again"
-                        )
-                    if stretch is not None and pixels is not None:
-                        np.take(stretch, pixels - first, out=row)
-            finally:
-                if file is None:
-                    os.close(opened)
+            layers = self._kept.get(member.id) or self._map(member)
+            phase[i], coherence[i] = layers[0][chosen], layers[1][chosen]
         return phase, coherence
+
+    def _map(self, member: StoredInterferogram) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The two layers, flat. A file that is cut short is refused here: to read past its end kills a process."""
+        path, known, size = self._stack.path(member), self._facts[member.id], self._stack.pixels
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size < max(known.phase_at, known.coherence_at) + 4 * size:
+                raise BadRevisionError(f"{path} is cut short; fetch the product again")
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return (
+            np.frombuffer(content, np.float32, size, known.phase_at),
+            np.frombuffer(content, np.float32, size, known.coherence_at),
+        )
 
 
 def _heights(network: Network, pairs: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -206,7 +206,7 @@ class Update:
 
     @cached_property
     def n_pixels(self) -> int:
-        return self.stack.shape[0] * self.stack.shape[1]
+        return self.stack.pixels
 
     @cached_property
     def reference_phase(self) -> NDArray[np.float32]:
@@ -430,9 +430,10 @@ class StripWork:
         if stored is None or stored[0].shape[0] != los_m.shape[0]:
             return np.ones(los_m.shape[1], np.bool_)
         old_m, old_pairs = stored[0][:, pixels], stored[1][:, pixels]
-        near = np.abs(old_m - los_m) <= self.update.effort.tolerance_mm / 1000.0
-        near |= np.isnan(old_m) & np.isnan(los_m)
-        return ~np.all(near & (old_pairs == pairs), axis=0)
+        differs = ~(np.abs(old_m - los_m) <= self.update.effort.tolerance_mm / 1000.0)
+        if np.any(differs):
+            differs &= ~(np.isnan(old_m) & np.isnan(los_m))
+        return np.any(differs, axis=0) | np.any(old_pairs != pairs, axis=0)
 
     def _fill_layers(self, strip: slice, renewed: Renewed) -> None:
         newest, layers, update = renewed.newest, self.layers, self.update
