@@ -30,5 +30,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     NUMBA_CACHE_DIR=/var/lib/sagwatch/numba \
     MPLCONFIGDIR=/var/lib/sagwatch/matplotlib
 USER 50000:50000
+# No task waits for the compiler; another kind of processor compiles once more, a minute.
+RUN python -c "from sagwatch.engine.solve import warm_up; warm_up()"
 ENTRYPOINT ["airflow"]
 CMD ["version"]

@@ -8,7 +8,12 @@
 #   make bench-run JSON=FILE [SIZES=40,20]
 #   make bench-alerts JSON=FILE [SEED=n] [SMALL=1]
 #   make ten-years FOLDER=new/folder
+#   make bench-engine JSON=FILE [ARGS="--side 100 --epochs 30,60"]
+#   make bench-frame JSON=FILE [ARGS="--pixels 1000000 --memory-mb 256"]
 #   make kill-test [ROUNDS=n] [SEED=n]
+#   make kill-update [KILLS=n] [SEED=n]
+#   make property-test [EXAMPLES=n] [SEED=n]
+#   make real-data-test [ORDERS=n]
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ifeq ($(strip $(PYTHON)),)
@@ -19,7 +24,7 @@ LAUNCHER = @$(PYTHON) -B -m launcher
 SITE ?= shaqu
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop clean test status psql lock lint bench-run bench-alerts ten-years kill-test
+.PHONY: help run stop clean test status psql lock lint bench-run bench-alerts ten-years bench-engine bench-frame kill-test kill-update property-test real-data-test
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -52,5 +57,18 @@ ten-years:
 	$(if $(FOLDER),,$(error say where the history goes: make ten-years FOLDER=new/folder))
 	$(LAUNCHER) ten-years '$(FOLDER)'
 
+bench-engine bench-frame:
+	$(if $(JSON),,$(error say where the figures go: make $@ JSON=FILE))
+	$(LAUNCHER) $@ '$(JSON)' $(ARGS)
+
 kill-test:
 	$(LAUNCHER) kill-test $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SEED),--seed '$(SEED)')
+
+kill-update:
+	$(LAUNCHER) kill-update $(if $(KILLS),--kills '$(KILLS)') $(if $(SEED),--seed '$(SEED)')
+
+property-test:
+	$(LAUNCHER) property-test $(if $(EXAMPLES),--examples '$(EXAMPLES)') $(if $(SEED),--seed '$(SEED)')
+
+real-data-test:
+	$(LAUNCHER) real-data-test $(if $(ORDERS),--orders '$(ORDERS)')

@@ -1,4 +1,4 @@
-"""`python3 -m launcher COMMAND`: what the Makefile calls; `python3 -m launcher --help` lists the commands."""
+"""`python3 -m launcher run|stop|clean|test|status|psql|lock|lint|...`: what the Makefile calls."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         own_database = given_database() is None
         install.ensure_system_packages(database=own_database, redis=wish.executor == "celery")
         install.ensure_environment(ROOT)
+        _say(began, "compiling the solver (a minute at the first time)")
+        install.compile_solver(ROOT)
         instance = services.prepare(layout, wish)
         try:
             _say(began, f"starting PostGIS, the simulated cloud and Airflow ({wish.executor} executor)")
@@ -160,6 +162,7 @@ def test(arguments: argparse.Namespace) -> int:
     given = os.environ.get("SAGWATCH_TEST_DATABASE_URL")
     install.ensure_system_packages(database=given is None, redis=True, browser=True)
     install.ensure_environment(ROOT)
+    install.compile_solver(ROOT)
     side_by_side = str(min(os.cpu_count() or 1, 4))
     return _python("-m", "pytest", "-q", "-n", side_by_side, "--dist", "loadfile", *arguments.words)
 
@@ -235,12 +238,54 @@ def ten_years(arguments: argparse.Namespace) -> int:
     return _python("-m", "benchmarks.ten_years", "--folder", str(Path(arguments.folder).resolve()))
 
 
+def bench_engine(arguments: argparse.Namespace) -> int:
+    """Measure the engine beside MintPy and its peers, and write the figures as JSON."""
+    return _bench("benchmarks.engine", arguments)
+
+
+def bench_frame(arguments: argparse.Namespace) -> int:
+    """Measure the engine on millions of pixels with bounded memory, and write the figures as JSON."""
+    return _bench("benchmarks.frame", arguments)
+
+
+def _bench(module: str, arguments: argparse.Namespace) -> int:
+    install.check_machine(ROOT)
+    install.ensure_system_packages(database=False)
+    install.ensure_environment(ROOT)
+    return _python("-m", module, "--json", str(Path(arguments.file).resolve()), *arguments.words)
+
+
 def kill_test(arguments: argparse.Namespace) -> int:
     """Kill everything at random moments, many times, and compare the end with an undisturbed run."""
     install.check_machine(ROOT)
     install.ensure_system_packages(database=True)
     install.ensure_environment(ROOT)
     return _python("-m", "tests.faults", "--rounds", str(arguments.rounds), "--seed", str(arguments.seed))
+
+
+def property_test(arguments: argparse.Namespace) -> int:
+    """Thousands of random histories of a track: every update must be the batch, MintPy and the exact answer."""
+    install.check_machine(ROOT)
+    install.ensure_environment(ROOT)
+    os.environ["SAGWATCH_EXAMPLES"] = str(arguments.examples)
+    words = ["--hypothesis-seed", str(arguments.seed), "--hypothesis-show-statistics"]
+    return _python("-m", "pytest", "-q", "tests/engine/test_histories.py", *words)
+
+
+def kill_update(arguments: argparse.Namespace) -> int:
+    """Kill the making of a revision at random moments; what is found must be the old one or the new one."""
+    install.check_machine(ROOT)
+    install.ensure_environment(ROOT)
+    words = ["--kills", str(arguments.kills), "--seed", str(arguments.seed)]
+    return _python("-m", "tests.faults.kill_update", *words)
+
+
+def real_data_test(arguments: argparse.Namespace) -> int:
+    """Real interferograms in many orders of arrival; needs SAGWATCH_REAL_DATA."""
+    install.check_machine(ROOT)
+    install.ensure_environment(ROOT)
+    os.environ["SAGWATCH_ORDERS"] = str(arguments.orders)
+    return _python("-m", "pytest", "-q", "-ra", "tests/engine/test_real_orders.py")
 
 
 def _python(*words: str) -> int:
@@ -285,9 +330,20 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seed", type=int, default=1)
     one.add_argument("--small", action="store_true")
     command("ten-years", ten_years).add_argument("folder")
+    for name, function in (("bench-engine", bench_engine), ("bench-frame", bench_frame)):
+        one = command(name, function)
+        one.add_argument("file")
+        one.add_argument("words", nargs=argparse.REMAINDER, help="for the benchmark")
     one = command("kill-test", kill_test)
     one.add_argument("--rounds", type=int, default=3)
     one.add_argument("--seed", type=int, default=1)
+    one = command("property-test", property_test)
+    one.add_argument("--examples", type=int, default=20_000)
+    one.add_argument("--seed", type=int, default=1)
+    one = command("kill-update", kill_update)
+    one.add_argument("--kills", type=int, default=50)
+    one.add_argument("--seed", type=int, default=1)
+    command("real-data-test", real_data_test).add_argument("--orders", type=int, default=50)
     return parser
 
 

@@ -153,10 +153,14 @@ def deliver(_: argparse.Namespace) -> None:
 
 def audit(wish: argparse.Namespace) -> None:
     from sagwatch.orchestration import wiring
-    from sagwatch.steps.audit_track import audit_track
+    from sagwatch.steps.audit_track import audit_track, sample_of
 
-    for track in _site(wish.site).tracks:
-        found = audit_track(track, open_ledger(), wiring.data_folder(), wiring.clock().now())
+    site, as_of = _site(wish.site), wiring.clock().now()
+    given = {"pixels": wish.sample, "seed": wish.seed}
+    rules = site.audit.model_copy(update={key: value for key, value in given.items() if value is not None})
+    sample = None if wish.all else sample_of(rules, as_of)
+    for track in site.tracks:
+        found = audit_track(track, open_ledger(), wiring.data_folder(), as_of, sample)
         print(f"{track.id}: {'nothing is published' if found is None else 'equals MintPy'}")
         if found is not None:
             print(found.differences.table())
@@ -171,7 +175,7 @@ def backtest(wish: argparse.Namespace) -> None:
     from sagwatch.settings import PathSettings
     from sagwatch.steps.backtest import backtest, draw, report
     from sagwatch.steps.publish_revision import solutions
-    from sagwatch.steps.update_stack import track_store
+    from sagwatch.steps.stack_members import track_store
 
     site = _site(wish.site)
     rules = read_rules(Path(wish.rules)) if wish.rules else site.alerts
@@ -207,6 +211,22 @@ def health(_: argparse.Namespace) -> None:
     from sagwatch.steps.check_health import check_health
 
     print(f"{check_health(wiring.ledger(), wiring.clock().now())} new findings; see analyst.operations")
+
+
+def check_stack(wish: argparse.Namespace) -> None:
+    from sagwatch.engine.checks import refuse
+    from sagwatch.orchestration import wiring
+    from sagwatch.steps.check_stack import check_stack
+
+    site, found = _site(wish.site), []
+    for track in site.tracks:
+        of_track = check_stack(site, track, open_ledger(), wiring.data_folder())
+        for finding in of_track:
+            print(f"{track.id}: {finding}")
+        if not of_track:
+            print(f"{track.id}: nothing stands in the way")
+        found += of_track
+    refuse(found)
 
 
 def export_mintpy(wish: argparse.Namespace) -> None:
@@ -246,6 +266,16 @@ def _watch_arguments(parser: argparse.ArgumentParser) -> None:
 def _check_cloud_arguments(parser: argparse.ArgumentParser) -> None:
     _site_argument(parser)
     parser.add_argument("--track", help="one track; all where it is left out")
+
+
+def _audit_arguments(parser: argparse.ArgumentParser) -> None:
+    _site_argument(parser)
+    much = parser.add_mutually_exclusive_group()
+    much.add_argument("--sample", type=int, metavar="N", help="compare N pixels drawn by chance")
+    much.add_argument(
+        "--all", action="store_true", help="compare all, whatever the site file says (key audit)"
+    )
+    parser.add_argument("--seed", type=int, help="of the sample; the same seed draws the same pixels")
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
@@ -289,8 +319,16 @@ COMMANDS: tuple[Command, ...] = (
         site_from_products,
     ),
     Command("watch", "what one run of a site's DAG does, here and now", _watch_arguments, watch),
+    Command(
+        "check-stack",
+        "what forbids to solve a site's stacks, or should be known before; docs/checks.md lists the numbers",
+        _site_argument,
+        check_stack,
+    ),
     Command("deliver", "send what waits in the outbox", lambda _: None, deliver),
-    Command("audit", "check the published files, and their numbers against MintPy's", _site_argument, audit),
+    Command(
+        "audit", "check the published files, and their numbers against MintPy's", _audit_arguments, audit
+    ),
     Command(
         "backtest",
         "what a set of rules would have told about the archive: alerts, delays, chatter, and a curve as a picture",

@@ -521,21 +521,6 @@ def test_writing_a_revision_down_twice_is_once_and_a_taken_number_is_fenced(site
         site_ledger.revisions.write_down(dataclasses.replace(built, id="other", input_sha256="other"), at(2))
 
 
-def test_an_abandoned_revision_never_goes_live_and_is_not_the_newest(site_ledger):
-    arrays = make_arrays(make_series(3))
-    publish(site_ledger, 1, arrays)
-    site_ledger.revisions.write_down(make_revision(2, epochs(3)), at(2))
-
-    site_ledger.revisions.abandon("revision-2", "the disk was full")
-
-    assert site_ledger.revisions.newest(TRACK).id == "revision-1"
-    head = site_ledger.publication.head(TRACK)
-    with pytest.raises(BadRevisionError, match="abandoned"), site_ledger.begin() as session:
-        site_ledger.publication.put_live(
-            session, TRACK, "revision-2", head.revision_id, head.fence, arrays, at(2)
-        )
-
-
 def test_stages_are_shown_with_their_day_and_an_unknown_day_is_null(site_ledger):
     los_mm = make_series(6)
     stage, since = np.zeros(los_mm.shape[1:], np.uint8), np.full(los_mm.shape[1:], FIRST_EPOCH.toordinal())

@@ -151,11 +151,3 @@ def test_news_of_a_transaction_that_fails_was_never_told(ledger):
         fail()
 
     assert ledger.operations.record("k", "t", dedupe_key="x", as_of=START) is True
-
-
-def test_the_last_credit_reading_is_the_newest_one(ledger):
-    assert ledger.operations.last_credits() is None
-    ledger.operations.note_credits(90, LATER)
-    ledger.operations.note_credits(100, START)
-
-    assert ledger.operations.last_credits().remaining == 90

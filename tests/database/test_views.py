@@ -452,6 +452,8 @@ def test_status_counts_what_there_is(mine, postgis_url):
         "revision": 1,
         "last_epoch": DAYS[-1],
         "mintpy_folder": "revisions/000001-revision-1",
+        "audited": None,
+        "equals_mintpy": None,
     }
     assert status.as_dict() == expected
     assert json.loads(said.stdout) == {**expected, "last_epoch": str(DAYS[-1])}

@@ -102,7 +102,8 @@ def invent_stack(
             baseline = float(rng.normal(0, 60))
             name = f"S1_021697_IW3_{dates[a]:%Y%m%d}_{dates[b]:%Y%m%d}_VV_INT80_{len(members):04X}"
             parameters = {**PARAMETERS, "Baseline": str(baseline)}
-            digest = store.write_interferogram(identity, layers, product_attributes(name, parameters, grid))
+            attributes = product_attributes(name, parameters, grid) | {"relative_orbit": "11"}
+            digest = store.write_interferogram(identity, layers, attributes)
             members.append(StoredInterferogram(dates[a], dates[b], identity, digest, baseline))
             phases.append(layers.phase_rad)
     geometry = Geometry.from_product(

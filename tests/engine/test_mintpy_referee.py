@@ -1,7 +1,6 @@
 """MintPy's own programs open our revisions and come to the same answer."""
 
-import shutil
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import h5py
 import numpy as np
@@ -13,6 +12,7 @@ from sagwatch.engine.manifest import ReferencePoint, RevisionSettings
 from sagwatch.engine.mintpy_programs import (
     Differences,
     MintPyError,
+    Sample,
     compare_with_mintpy,
     export_mintpy,
     run_program,
@@ -39,6 +39,27 @@ def test_our_solution_is_mintpys_within_its_own_rounding(built):
     assert differences.velocity_std_max_mm_yr < 0.01
     assert differences.temporal_coherence_max < 5e-6
     assert differences.counts_that_differ == 0
+
+
+def test_a_sample_is_drawn_by_its_seed_and_compared(built):
+    sample = Sample(pixels=300, seed=5)
+
+    differences = compare_with_mintpy(built.revision, sample=sample)
+
+    assert differences.pixels in (300, 301), "the reference pixel is always one of them"
+    assert differences.seed == 5
+    assert differences.of_pixels > 2500
+    assert differences.whole_max_mm < 0.002
+    assert differences.counts_that_differ == 0
+    eligible = np.random.default_rng(1).random((20, 30)) < 0.8
+    drawn = Sample(40, 9).draw(eligible)
+    np.testing.assert_array_equal(drawn, Sample(40, 9).draw(eligible))
+    assert not np.array_equal(drawn, Sample(40, 10).draw(eligible))
+    assert drawn.sum() == 40
+    assert not (drawn & ~eligible).any()
+    np.testing.assert_array_equal(Sample(10**6, 1).draw(eligible), eligible)
+    with pytest.raises(BadInputError, match="compares nothing"):
+        Sample(0, 1)
 
 
 @pytest.mark.parametrize(
@@ -68,9 +89,7 @@ def test_a_wrong_displacement_would_be_seen(tmp_path, built):
     """The referee must not be blind: shift one epoch of the stored series by a tenth of a millimetre."""
     ours = built.revision
     answer = tmp_path / "answer"
-    shutil.copytree(ours, answer)
-    for path in answer.rglob("*.h5"):
-        path.chmod(0o644)
+    export_mintpy(ours, answer)
     revision = read_revision(ours)
     with h5py.File(answer / "timeseries.h5", "r+") as file:
         file["timeseries"][5] += 1e-4
@@ -81,7 +100,9 @@ def test_a_wrong_displacement_would_be_seen(tmp_path, built):
         counts[30, 25] += 1
         file["mask"][:] = counts
 
-    differences = mintpy_programs._differences(revision, answer)
+    differences = mintpy_programs._differences(
+        revision, answer, mintpy_programs._inverted_by_mintpy(revision)
+    )
 
     assert differences.whole_max_mm == pytest.approx(0.1, abs=1e-3)
     assert differences.counts_that_differ == 1
@@ -114,7 +135,7 @@ def test_an_export_of_a_broken_revision_leaves_nothing(tmp_path):
     )
     invented.store.interferogram_path(invented.members[0].id).unlink()
 
-    with pytest.raises(BadRevisionError, match="gone"):
+    with pytest.raises(BadRevisionError, match="is missing"):
         export_mintpy(revision, tmp_path / "export" / "one")
 
     assert list((tmp_path / "export").glob("*")) == []
@@ -146,7 +167,10 @@ def test_the_table_tells_every_difference(built):
     table = numbers.table()
 
     assert numbers.max_mm == 3e-4
-    assert len(astuple(numbers)) == 13
+    assert len(astuple(numbers)) == 15
+    assert "all pixels" in table
+    sampled = replace(numbers, of_pixels=90_000, seed=7).table()
+    assert "90,000 pixels by chance, seed 7" in sampled
     for text in (
         "2,660, 45",
         "20, 37",

@@ -38,7 +38,7 @@ def adversarial(network: Network, n_pixels: int, seed: int = 5) -> Observations:
 
 
 def dense_answer(observations: Observations, weight: Weight, pixel: int):
-    """The minimum-norm velocities of one pixel by a float64 singular value decomposition."""
+    """The minimum-norm velocities of one pixel by a float64 singular value decomposition; NaN before it is seen."""
     network = observations.network
     phase = observations.phase_rad[:, pixel]
     seen = np.isfinite(phase) & (phase != 0)
@@ -50,6 +50,9 @@ def dense_answer(observations: Observations, weight: Weight, pixel: int):
     velocity = np.linalg.lstsq(design[seen] * root[:, None], y * root, rcond=1e-11)[0]
     series = np.concatenate([[0.0], np.cumsum(velocity * network.steps_year)])
     agreement = np.abs(np.mean(np.exp(1j * (y - design[seen] @ velocity)))) if seen.any() else np.nan
+    first = np.min(network.earlier[seen], initial=network.n_epochs)
+    # The first date is 0 by definition, and MintPy lets it be without a pair.
+    series[: first if first > 1 else 0] = np.nan
     return series * SETTINGS.metres_per_radian, agreement, int(seen.sum())
 
 
@@ -172,7 +175,7 @@ def test_a_pair_without_phase_at_the_reference_pixel_is_refused_by_name(broken):
     reference = observations.reference_phase_rad.copy()
     reference[3] = broken
 
-    with pytest.raises(BadInputError, match="pair 3; reject the pair"):
+    with pytest.raises(BadInputError, match=r"\[E105\] .*pair 3; reject the pair"):
         Observations(observations.network, observations.phase_rad, observations.coherence, reference)
 
 

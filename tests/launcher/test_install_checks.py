@@ -207,6 +207,8 @@ def make(checkout, *words):
         (["run"], "PRODUCTS=FOLDER"),  # this copy has no simulated scenario
         (["psql"], "`make run` first"),
         (["bench-run"], "make bench-run JSON=FILE"),
+        (["bench-engine"], "make bench-engine JSON=FILE"),
+        (["bench-frame"], "make bench-frame JSON=FILE"),
     ],
 )
 def test_a_wrong_word_gets_one_clear_line_and_changes_nothing(checkout, words, expected):
@@ -243,3 +245,18 @@ def test_a_second_run_at_the_same_time_is_told_about_the_first(checkout):
 
     assert done.returncode == 2
     assert "already at work" in done.stderr
+
+
+def test_a_solver_that_cannot_be_compiled_beforehand_stops_nothing(tmp_path):
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\necho "$PYTHONPATH $2" > {tmp_path}/said; exit 1\n')
+    python.chmod(0o755)
+
+    install.compile_solver(tmp_path)
+
+    assert (
+        (tmp_path / "said")
+        .read_text()
+        .startswith(f"{tmp_path}/include from sagwatch.engine.solve import warm_up")
+    )

@@ -157,6 +157,10 @@ class NetworkRules(_Strict):
         default=False,
         description="Join a disconnected date to its nearest neighbour in time, beyond the limits.",
     )
+    in_pieces: Literal["solve", "refuse"] = Field(
+        default="solve",
+        description="A network in pieces: MintPy's answer (smallest velocities) and a warning, or no answer.",
+    )
     only: tuple[tuple[date, date], ...] | None = Field(
         default=None, description="Exactly these pairs and no others, for archives that exist already."
     )
@@ -451,6 +455,22 @@ class CreditRules(_Strict):
     reserve: int = Field(default=100, ge=0, description="Never spend the account's last so many credits.")
 
 
+class AuditRules(_Strict):
+    """How much of a revision the weekly audit compares with MintPy; hashes are always all compared."""
+
+    pixels: int | None = Field(
+        default=None, ge=1, description="Draw so many pixels by chance; all where it is left out."
+    )
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        description="Of the draw; where it is left out, the day's number, so others every week.",
+    )
+
+    def seed_on(self, day: date) -> int:
+        return day.toordinal() if self.seed is None else self.seed
+
+
 class Site(_Strict):
     """A mine, as its YAML file describes it."""
 
@@ -471,6 +491,7 @@ class Site(_Strict):
     inversion: InversionRules = InversionRules()
     alerts: AlertRules = AlertRules()
     credits: CreditRules = CreditRules()
+    audit: AuditRules = AuditRules()
     contacts: tuple[Contact, ...] = ()
     assets: tuple[Asset, ...] = Field(default=(), description="From the site's folder: assets.geojson.")
     faces: tuple[Face, ...] = Field(default=(), description="From the site's folder: faces.geojson.")

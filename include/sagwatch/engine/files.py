@@ -7,12 +7,14 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 ASIDE = ".making-"
 _CHUNK = 1 << 20
+_AT_A_TIME = 8
 
 
 def sha256_of(path: Path) -> str:
@@ -31,6 +33,22 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_durable(paths: Sequence[Path]) -> dict[Path, str]:
+    """Make files read-only and wait until they are on the disk; return the hashes of their content.
+
+    Several at a time, because each waits for the disk, which writes them together.
+    """
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        return dict(zip(paths, pool.map(_make_durable, paths), strict=True))
+
+
+def _make_durable(path: Path) -> str:
+    path.chmod(0o444)
+    digest = sha256_of(path)
+    flush(path)
+    return digest
 
 
 @contextmanager
@@ -56,7 +74,8 @@ def folder_aside(target: Path) -> Iterator[Path]:
     """Give an empty folder beside ``target``; on success it becomes ``target`` at once, durably, read-only.
 
     The folder is locked while it is being made, so that `remove_leftovers` can tell the work of a live process
-    from what a killed one left behind. ``target`` must not exist.
+    from what a killed one left behind. ``target`` must not exist. A file that is read-only already was flushed by
+    who made it so (`make_durable`).
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.parent / f"{ASIDE}{secrets.token_hex(8)}-{target.name}"
@@ -65,16 +84,27 @@ def folder_aside(target: Path) -> Iterator[Path]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield aside
-        for path in sorted(aside.rglob("*")):
-            if path.is_file():
-                path.chmod(0o444)
-            flush(path)
-        flush(aside)
+        below = sorted(aside.rglob("*"))
+        make_durable([path for path in below if path.is_file() and path.stat().st_mode & 0o222])
+        for folder in (*(path for path in below if path.is_dir()), aside):
+            flush(folder)
         aside.rename(target)
         flush(target.parent)
     finally:
         os.close(lock)
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Wait until nobody else changes a track's folder; readers are not concerned."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def remove_leftovers(folder: Path) -> list[str]:

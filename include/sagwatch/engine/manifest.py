@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass, field
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -15,16 +16,17 @@ import numpy as np
 
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.ids import canonical_json, content_sha256
+from sagwatch.engine.checks import Finding
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.hyp3_attributes import WAVELENGTH_M
-from sagwatch.engine.interferogram import COHERENCE, PHASE, StoredInterferogram, open_hdf5
-from sagwatch.engine.solve import InversionSettings
+from sagwatch.engine.interferogram import StoredInterferogram
+from sagwatch.engine.network import InversionSettings
 from sagwatch.engine.velocity import Window
 from sagwatch.engine.weights import Weight, independent_looks
 from sagwatch.errors import BadInputError, BadRevisionError
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 WHOLE_RECORD = Window("whole", None, 3)
 _REMEDY = "move the revision's folder away, then it is built anew"
 STANDARD_WINDOWS = (Window("150d", 150, 8), Window("365d", 365, 16))
@@ -69,9 +71,29 @@ class ReferencePoint:
     reason: str = field(default="", compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A file that revisions share: its first epoch, how many epochs it holds (a checkpoint: how many its rim reaches; a
+    part of the stack: its first pair, and how many pairs), its path in the track's folder, its hash."""
+
+    epoch: int
+    length: int
+    name: str
+    sha256: str
+
+    @property
+    def after(self) -> int:
+        """The first epoch after a block."""
+        return self.epoch + self.length
+
+
 @dataclass(frozen=True)
 class Manifest:
-    """What a revision was made from, how, and the hash of every file in it."""
+    """What a revision was made from, how, and the hash of every file in it.
+
+    ``series``, ``checkpoints`` and ``stack`` are the shared files that it stands on; ``first_solved`` is the epoch from
+    which on its own update solved anew, 0 for a batch.
+    """
 
     id: str
     number: int
@@ -83,6 +105,11 @@ class Manifest:
     geometry_sha256: str
     files: dict[str, dict[str, Any]]
     versions: dict[str, str]
+    series: tuple[Sealed, ...] = ()
+    checkpoints: tuple[Sealed, ...] = ()
+    stack: tuple[Sealed, ...] = ()
+    block_epochs: int = 0
+    first_solved: int = 0
 
     @property
     def folder_name(self) -> str:
@@ -101,8 +128,18 @@ class Manifest:
             "geometry_sha256": self.geometry_sha256,
             "files": self.files,
             "versions": self.versions,
+            "series": [list(astuple(sealed)) for sealed in self.series],
+            "checkpoints": [list(astuple(sealed)) for sealed in self.checkpoints],
+            "stack": [list(astuple(sealed)) for sealed in self.stack],
+            "block_epochs": self.block_epochs,
+            "first_solved": self.first_solved,
         }
         return {**content, "sha256": content_sha256(content)}
+
+    @property
+    def shared(self) -> tuple[Sealed, ...]:
+        """All files outside its folder that the solution stands on."""
+        return self.series + self.checkpoints + self.stack
 
 
 def revision_id(
@@ -155,6 +192,11 @@ def read_manifest(folder: Path) -> Manifest:
         geometry_sha256=content["geometry_sha256"],
         files=content["files"],
         versions=content["versions"],
+        series=tuple(Sealed(*entry) for entry in content["series"]),
+        checkpoints=tuple(Sealed(*entry) for entry in content["checkpoints"]),
+        stack=tuple(Sealed(*entry) for entry in content["stack"]),
+        block_epochs=content["block_epochs"],
+        first_solved=content["first_solved"],
     )
 
 
@@ -166,7 +208,8 @@ def verify(folder: Path, *, with_inputs: bool = True) -> Manifest:
     folder
         The revision.
     with_inputs
-        Also hash the interferograms, which costs reading all of them.
+        Also hash the interferograms and the files that the revision shares with others, which costs reading all of
+        them; without it they only have to be there.
 
     Raises
     ------
@@ -179,41 +222,61 @@ def verify(folder: Path, *, with_inputs: bool = True) -> Manifest:
         missing, extra = sorted(set(manifest.files) - present), sorted(present - set(manifest.files))
         raise BadRevisionError(f"{folder} lacks {missing} and has {extra} too much; {_REMEDY}")
     for name, expected in manifest.files.items():
-        if describe(folder / name) != expected:
+        if describe(folder / name, sha256_of(folder / name)) != expected:
             raise BadRevisionError(
                 f"{folder / name} is damaged: it is not the file of the manifest; {_REMEDY}"
             )
-    check_sources(folder / "inputs" / "ifgramStack.h5")
-    if with_inputs:
-        check_hashes(folder.parent.parent / "interferograms", manifest.members)
+    check_inputs(folder.parent.parent, manifest, hashes=with_inputs)
     return manifest
 
 
-def check_sources(stack_file: Path) -> None:
-    """Check that every interferogram behind a virtual stack is there; a missing one must never read as 0.
+def check_inputs(track: Path, manifest: Manifest, *, hashes: bool = False) -> None:
+    """Check that everything outside its folder that a revision stands on is there; a missing file must not read as 0.
 
     Raises
     ------
     BadRevisionError
-        Names the missing files.
+        Names the missing file; with ``hashes`` also one that is not what it was.
     """
-    with open_hdf5(stack_file) as file:
-        names = {
-            s.file_name for d in (PHASE, COHERENCE) if file[d].is_virtual for s in file[d].virtual_sources()
-        }
-    missing = sorted(name for name in names if not (stack_file.parent / name).is_file())
-    if missing:
-        raise BadRevisionError(f"{stack_file} stands on interferograms that are gone: {', '.join(missing)}")
+    check_sealed(track, manifest.shared, hashes=hashes)
+    if hashes:
+        check_hashes(track / "interferograms", manifest.members)
+    else:
+        check_presence(track / "interferograms", manifest.members)
+
+
+def check_presence(folder: Path, members: Sequence[StoredInterferogram]) -> None:
+    """Check that every interferogram is there."""
+    present = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+    for member in members:
+        if f"{member.id}.h5" not in present:
+            path = folder / f"{member.id}.h5"
+            raise BadRevisionError(str(Finding(107, True, f"{path} (pair {member.name}) is missing")))
 
 
 def check_hashes(folder: Path, members: Sequence[StoredInterferogram]) -> None:
     """Check that every interferogram is there and is the one that its hash names."""
+    check_presence(folder, members)
     for member in members:
         path = folder / f"{member.id}.h5"
-        if not path.is_file():
-            raise BadRevisionError(f"{path} (pair {member.name}) is missing; fetch the product again")
         if sha256_of(path) != member.sha256:
             raise BadRevisionError(f"{path} (pair {member.name}) is damaged; fetch the product again")
+
+
+def check_sealed(track: Path, files: Sequence[Sealed], *, hashes: bool) -> None:
+    """Check that shared files are there, and with ``hashes`` that they are what they were.
+
+    Raises
+    ------
+    BadRevisionError
+        Names the file.
+    """
+    for sealed in files:
+        path = track / sealed.name
+        if not path.is_file():
+            raise BadRevisionError(f"{path} is gone; {_REMEDY}")
+        if hashes and sha256_of(path) != sealed.sha256:
+            raise BadRevisionError(f"{path} is damaged; move it and {_REMEDY}")
 
 
 def file_names(folder: Path) -> list[str]:
@@ -221,14 +284,9 @@ def file_names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """Hash, size and the shapes of the datasets in a file."""
-    shapes: dict[str, list[int]] = {}
-    with open_hdf5(path) as file:
-        file.visititems(
-            lambda name, item: shapes.update({name: list(item.shape)} if hasattr(item, "shape") else {})
-        )
-    return {"sha256": sha256_of(path), "bytes": path.stat().st_size, "datasets": shapes}
+def describe(path: Path, sha256: str) -> dict[str, Any]:
+    """What the manifest says of a file of the folder."""
+    return {"sha256": sha256, "bytes": path.stat().st_size}
 
 
 def settings_json(settings: RevisionSettings) -> dict[str, Any]:
@@ -236,25 +294,20 @@ def settings_json(settings: RevisionSettings) -> dict[str, Any]:
     return json.loads(canonical_json(asdict(settings)))
 
 
-def _member_json(member: StoredInterferogram) -> dict[str, Any]:
+def _member_json(member: StoredInterferogram) -> list[Any]:
     baseline = member.perpendicular_baseline_m
-    return {
-        "reference": member.reference.isoformat(),
-        "secondary": member.secondary.isoformat(),
-        "id": member.id,
-        "sha256": member.sha256,
-        "perpendicular_baseline_m": baseline if np.isfinite(baseline) else None,
-    }
+    dates = member.reference.isoformat(), member.secondary.isoformat()
+    return [*dates, member.id, member.sha256, baseline if np.isfinite(baseline) else None]
 
 
-def _member_from_json(entry: Mapping[str, Any]) -> StoredInterferogram:
-    baseline = entry["perpendicular_baseline_m"]
+def _member_from_json(entry: Sequence[Any]) -> StoredInterferogram:
+    earlier, later, identity, sha256, baseline = entry
     return StoredInterferogram(
-        reference=date.fromisoformat(entry["reference"]),
-        secondary=date.fromisoformat(entry["secondary"]),
-        id=entry["id"],
-        sha256=entry["sha256"],
-        perpendicular_baseline_m=float("nan") if baseline is None else baseline,
+        date.fromisoformat(earlier),
+        date.fromisoformat(later),
+        identity,
+        sha256,
+        float("nan") if baseline is None else baseline,
     )
 
 

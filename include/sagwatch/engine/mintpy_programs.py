@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -22,12 +22,20 @@ from numpy.typing import NDArray
 
 from sagwatch.engine.files import ASIDE
 from sagwatch.engine.interferogram import COHERENCE, COMPONENT, PHASE, open_hdf5
-from sagwatch.engine.manifest import MANIFEST, WHOLE_RECORD, Manifest, check_sources, read_manifest
+from sagwatch.engine.manifest import (
+    MANIFEST,
+    WHOLE_RECORD,
+    Manifest,
+    check_inputs,
+    read_manifest,
+)
 from sagwatch.engine.revision import Revision, read_revision
 from sagwatch.errors import BadInputError, SagwatchError
 
 _PROGRAM_SECONDS = 6 * 3600
 _LAST_LINES = 15
+_STACK = "inputs/ifgramStack.h5"
+_SERIES = {"timeseries.h5": "timeseries", "pairsPerEpoch.h5": "pairsPerEpoch"}
 
 
 class MintPyError(SagwatchError):
@@ -39,7 +47,8 @@ class Differences:
     """How far a revision is from what MintPy's own programs make of the same interferograms.
 
     Pixels are those that MintPy inverts: on land, observed, and passing its redundancy test. ``torn`` counts only
-    pixels whose own network falls into parts, ``whole`` the others.
+    pixels whose own network falls into parts, ``whole`` the others. ``of_pixels`` is how many there are; with a
+    ``seed`` only a random sample of them was compared.
     """
 
     epochs: int
@@ -55,15 +64,21 @@ class Differences:
     velocity_std_max_mm_yr: float
     temporal_coherence_max: float
     counts_that_differ: int
+    of_pixels: int = 0
+    seed: int | None = None
 
     @property
     def max_mm(self) -> float:
         return max(self.whole_max_mm, self.torn_max_mm)
 
+    def _drawn_from(self) -> str:
+        return "all pixels" if self.seed is None else f"{self.of_pixels:,} pixels by chance, seed {self.seed}"
+
     def table(self) -> str:
         """The differences as a Markdown table."""
         rows = (
             ("pixels compared, of them with a torn network", f"{self.pixels:,}, {self.torn_pixels:,}"),
+            ("drawn from", self._drawn_from()),
             ("epochs, interferograms", f"{self.epochs}, {self.pairs}"),
             ("displacement, whole network: largest, rms", _pair(self.whole_max_mm, self.whole_rms_mm, "mm")),
             ("displacement, torn network: largest, rms", _pair(self.torn_max_mm, self.torn_rms_mm, "mm")),
@@ -127,26 +142,54 @@ def export_mintpy(revision: Path, target: Path) -> Path:
     manifest = read_manifest(revision)
     if target.exists():
         raise BadInputError(f"{target} exists; name a folder that does not, so that nothing is overwritten")
-    check_sources(revision / "inputs" / "ifgramStack.h5")
+    check_inputs(revision.parent.parent, manifest)
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.parent / f"{ASIDE}{secrets.token_hex(8)}-{target.name}"
     try:
         (aside / "inputs").mkdir(parents=True)
         for name in (*manifest.files, MANIFEST):
-            if name != "inputs/ifgramStack.h5":
+            if name not in (_STACK, *_SERIES):
                 shutil.copyfile(revision / name, aside / name)
-        _copy_stack(revision / "inputs" / "ifgramStack.h5", aside / "inputs" / "ifgramStack.h5")
+        _copy_stack(revision / _STACK, aside / _STACK)
+        for name, dataset in _SERIES.items():
+            _copy_plainly(revision / name, aside / name, (dataset,))
         aside.rename(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return target
 
 
-def compare_with_mintpy(revision: Path, scratch: Path | None = None) -> Differences:
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """So many pixels, drawn by chance from those that MintPy inverts; the same seed draws the same."""
+
+    pixels: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.pixels < 1:
+            raise BadInputError(f"a sample of {self.pixels} pixels compares nothing; draw 1 or more")
+
+    def draw(self, eligible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Mark the sample among the eligible pixels; all of them where there are no more."""
+        flat = np.flatnonzero(eligible)
+        drawn = np.random.default_rng(self.seed).choice(flat, min(self.pixels, flat.size), replace=False)
+        mask = np.zeros(eligible.shape, np.bool_)
+        mask.ravel()[drawn] = True
+        return mask
+
+
+def compare_with_mintpy(
+    revision: Path, scratch: Path | None = None, sample: Sample | None = None
+) -> Differences:
     """Solve a revision's interferograms with MintPy's own programs and compare.
 
-    Costs minutes to hours on large stacks: MintPy inverts pixel by pixel. ``scratch`` is where the copy goes for
-    the while, by default the system's temporary folder.
+    Parameters
+    ----------
+    scratch
+        Where the copy goes for the while; by default the system's temporary folder.
+    sample
+        Compare only these pixels. MintPy inverts pixel by pixel: all pixels of a large stack cost minutes to hours.
     """
     manifest = read_manifest(revision)
     with tempfile.TemporaryDirectory(prefix="sagwatch-audit-", dir=scratch) as name:
@@ -154,9 +197,27 @@ def compare_with_mintpy(revision: Path, scratch: Path | None = None) -> Differen
         (folder / "inputs").mkdir()
         _copy_stack(revision / "inputs" / "ifgramStack.h5", folder / "inputs" / "ifgramStack.h5")
         shutil.copyfile(revision / "waterMask.h5", folder / "waterMask.h5")
+        ours = read_revision(revision)
+        eligible = _inverted_by_mintpy(ours)
+        compared = eligible if sample is None else sample.draw(eligible)
+        if sample is not None:
+            # MintPy inverts what is not water, so all others are called water; its reference pixel always counts.
+            (folder / "waterMask.h5").chmod(0o644)
+            compared[manifest.reference.row, manifest.reference.column] = True
+            with h5py.File(folder / "waterMask.h5", "r+") as file:
+                file["waterMask"][:] = compared
         run_program("ifgram_inversion", _inversion_arguments(manifest), folder)
         run_program("timeseries2velocity", ["timeseries.h5", "-o", "velocity.h5"], folder)
-        return _differences(read_revision(revision), folder)
+        found = _differences(ours, folder, compared)
+        return replace(found, of_pixels=int(eligible.sum()), seed=None if sample is None else sample.seed)
+
+
+def _inverted_by_mintpy(ours: Revision) -> NDArray[np.bool_]:
+    """Pixels on land, observed, and passing MintPy's redundancy test; the reference pixel is one of them."""
+    layers = ours.layers
+    inverted = layers.land & layers.redundant & (layers.n_observations > 0)
+    inverted[ours.manifest.reference.row, ours.manifest.reference.column] = True
+    return inverted
 
 
 def _environment(home: str) -> dict[str, str]:
@@ -174,18 +235,21 @@ def _environment(home: str) -> dict[str, str]:
 
 def _copy_stack(source: Path, target: Path) -> None:
     """Copy a virtual stack to one that holds its pixels, laid out as MintPy would, pair by pair."""
-    check_sources(source)
+    _copy_plainly(source, target, (PHASE, COHERENCE, COMPONENT))
+
+
+def _copy_plainly(source: Path, target: Path, layers: Sequence[str]) -> None:
+    """Copy a file with virtual layers to one that holds their pixels."""
     with open_hdf5(source) as virtual, h5py.File(target, "w") as plain:
-        for name in (PHASE, COHERENCE, COMPONENT):
-            if name not in virtual:
+        for name in virtual:
+            if name not in layers:
+                plain[name] = virtual[name][:]
                 continue
             layer = virtual[name]
             maxshape = (None, *layer.shape[1:])
             copy = plain.create_dataset(name, layer.shape, layer.dtype, maxshape=maxshape, chunks=True)
             for i in range(layer.shape[0]):
                 copy[i] = layer[i]
-        for name in ("date", "bperp", "dropIfgram"):
-            plain[name] = virtual[name][:]
         for key, value in virtual.attrs.items():
             plain.attrs[key] = value
 
@@ -199,10 +263,8 @@ def _inversion_arguments(manifest: Manifest) -> list[str]:
     return arguments
 
 
-def _differences(ours: Revision, folder: Path) -> Differences:
+def _differences(ours: Revision, folder: Path, inverted: NDArray[np.bool_]) -> Differences:
     layers, line = ours.layers, ours.layers.lines[WHOLE_RECORD.name]
-    inverted = layers.land & layers.redundant & (layers.n_observations > 0)
-    inverted[ours.manifest.reference.row, ours.manifest.reference.column] = True
     torn = inverted & (layers.parts > 1)
     # float64 before subtracting, or the difference would itself be rounded.
     gap_mm = np.zeros(ours.grid.shape)

@@ -5,20 +5,24 @@
     <number>-<id>/
       inputs/ifgramStack.h5    virtual: the pixels stay in ../../../interferograms/<id>.h5
       inputs/geometryGeo.h5
-      timeseries.h5            displacement, metres; not masked
+      timeseries.h5            virtual: displacement, metres, not masked; the blocks lie in ../../series/
       temporalCoherence.h5  numInvIfgram.h5  avgSpatialCoh.h5
       velocity.h5              whole record, as MintPy's timeseries2velocity
       velocityWindows.h5       recent windows, each with its own uncertainty
-      pairsPerEpoch.h5         which epochs each pixel really observed
+      pairsPerEpoch.h5         virtual: which epochs each pixel really observed
       networkParts.h5          into how many pieces each pixel's own network falls
       maskTempCoh.h5  waterMask.h5  maskRedundancy.h5
+      updateState.h5           what the next update takes over
       manifest.json            what it was made from, how, and the hash of every file
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -27,7 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
-from sagwatch.engine.files import folder_aside, remove_leftovers, sha256_of
+from sagwatch.engine.checks import check_disk, needed_bytes, refuse
+from sagwatch.engine.files import ASIDE, folder_aside, make_durable, one_writer, remove_leftovers, sha256_of
 from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import (
     MANIFEST,
@@ -35,8 +40,11 @@ from sagwatch.engine.manifest import (
     Manifest,
     ReferencePoint,
     RevisionSettings,
+    Sealed,
     check_hashes,
-    check_sources,
+    check_inputs,
+    check_presence,
+    check_sealed,
     describe,
     file_names,
     folder_name,
@@ -46,10 +54,27 @@ from sagwatch.engine.manifest import (
     settings_json,
     verify,
 )
-from sagwatch.engine.revision_files import read_line, write_inputs, write_solution
+from sagwatch.engine.revision_files import (
+    TEMPLATES,
+    copy_geometry,
+    make_stack_parts,
+    read_line,
+    read_state,
+    stack_attributes,
+    write_series,
+    write_solution,
+    write_stack,
+    write_template,
+)
+from sagwatch.engine.sealed import CHECKPOINTS, KINDS, SERIES, STACK, remove_unnamed, seal
+from sagwatch.engine.solve import check_reference
 from sagwatch.engine.stack import Stack
+from sagwatch.engine.update import Base, Past, Plan, Update, key_of, make_plan
 from sagwatch.engine.velocity import Line
+from sagwatch.engine.window import Effort
 from sagwatch.errors import BadRevisionError
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "MANIFEST",
@@ -60,10 +85,12 @@ __all__ = [
     "Revision",
     "RevisionSettings",
     "build_revision",
+    "delete_revision",
     "read_manifest",
     "read_revision",
-    "read_series",
+    "revision_folders",
     "revision_id",
+    "solve_past",
     "verify",
 ]
 
@@ -76,10 +103,13 @@ def build_revision(
     geometry: Path,
     settings: RevisionSettings,
     reference: ReferencePoint,
-    threads: int | None = None,
+    effort: Effort | None = None,
+    *,
+    from_scratch: bool = False,
 ) -> Path:
     """Solve a stack and write the revision's folder; return it.
 
+    What the newest revision solved, with the same settings, is taken up where it still holds (`update.make_plan`).
     The folder appears at once or not at all. If it is there already it is verified and left as it is:
     a damaged one is evidence and is never overwritten.
 
@@ -91,6 +121,8 @@ def build_revision(
         Counts the track's revisions.
     geometry
         The track's ``geometryGeo.h5``.
+    from_scratch
+        Take up nothing.
 
     Raises
     ------
@@ -107,25 +139,148 @@ def build_revision(
     if target.exists():
         verify(target)
         return target
-    remove_leftovers(revisions)
-    check_hashes(stack.folder, stack.members)
-    with folder_aside(target) as aside:
-        write_inputs(aside, stack, geometry, reference, grid)
-        write_solution(aside, stack, settings, reference, threads)
-        manifest = Manifest(
-            id=identity,
-            number=number,
-            grid=grid,
-            reference=reference,
-            settings=settings_json(settings),
-            epochs=stack.dates,
-            members=stack.members,
-            geometry_sha256=geometry_sha256,
-            files={name: describe(aside / name) for name in file_names(aside)},
-            versions=package_versions(),
+    effort = effort or Effort()
+    track = revisions.parent
+    with one_writer(track):
+        remove_leftovers(revisions)
+        base = (
+            None if from_scratch else _base(revisions, identity, settings, reference, grid, geometry_sha256)
         )
-        (aside / MANIFEST).write_text(json.dumps(manifest.as_json(), indent=1, default=str) + "\n")
+        plan = _checked_plan(stack, base, effort)
+        refuse(check_disk(track, needed_bytes(stack.network, grid.pixels, plan.first, effort)))
+        known, stale = (
+            ({}, {}) if plan.base is None else read_state(revisions / plan.base.manifest.folder_name)
+        )
+        facts = replace(stack, known=known).facts(reference.row, reference.column)
+        check_reference(
+            np.array([facts[member.id].reference_phase_rad for member in stack.members], np.float32),
+            [member.name for member in stack.members],
+        )
+        update = Update(plan, settings, reference, facts, effort, stale)
+        with folder_aside(target) as aside:
+            write_template(aside, stack_attributes(stack, reference, grid))
+            copy_geometry(aside, geometry)
+            parts, old_parts = make_stack_parts(aside, stack, facts, plan.base, effort.block_epochs)
+            made, same = write_solution(aside, update)
+            # All large files at once: what is written after this are views of a few kilobytes.
+            hashes = make_durable([path for path in aside.rglob("*.h5") if path.name not in TEMPLATES])
+            sealed = seal(track, [*parts, *made], hashes)
+            kept = (*old_parts, *plan.kept(same))
+            shared = {kind: _together(kind, kept, sealed) for kind in KINDS}
+            write_stack(aside, stack, facts, shared[STACK])
+            write_series(aside, update, shared[SERIES])
+            names = file_names(aside)
+            hashes |= make_durable([aside / name for name in names if aside / name not in hashes])
+            manifest = Manifest(
+                id=identity,
+                number=number,
+                grid=grid,
+                reference=reference,
+                settings=settings_json(settings),
+                epochs=stack.dates,
+                members=stack.members,
+                geometry_sha256=geometry_sha256,
+                files={name: describe(aside / name, hashes[aside / name]) for name in names},
+                versions=package_versions(),
+                series=shared[SERIES],
+                checkpoints=shared[CHECKPOINTS],
+                stack=shared[STACK],
+                block_epochs=effort.block_epochs,
+                first_solved=plan.first,
+            )
+            (aside / MANIFEST).write_text(json.dumps(manifest.as_json(), default=str) + "\n")
     return target
+
+
+def solve_past(
+    revision: Revision, stack: Stack, settings: RevisionSettings, day: date, effort: Effort | None = None
+) -> Past:
+    """The solution as it was when ``day`` was the newest acquisition, in memory.
+
+    It is taken up at the checkpoints of a later revision that hold for it, so its price does not grow with the record.
+
+    Parameters
+    ----------
+    stack
+        The revision's interferograms.
+    settings
+        The revision's.
+    """
+    effort = effort or Effort()
+    manifest, reference = revision.manifest, revision.manifest.reference
+    known, stale = read_state(revision.folder)
+    past = replace(stack, known=known).until(day)
+    base = Base(revision.folder.parent.parent, manifest)
+    plan = make_plan(past, base, effort)
+    facts = past.facts(reference.row, reference.column)
+    return Update(plan, settings, reference, facts, effort, stale).in_memory()
+
+
+def delete_revision(revisions: Path, name: str) -> None:
+    """Delete a revision, and the shared files that no other one stands on; interferograms stay."""
+    with one_writer(revisions.parent):
+        manifest = read_manifest(revisions / name)
+        doomed = revisions / f"{ASIDE}deleted-{manifest.folder_name}"
+        (revisions / name).rename(doomed)
+        shutil.rmtree(doomed)
+        folders = revision_folders(revisions)
+        named = {sealed.name for folder in folders for sealed in read_manifest(folder).shared}
+        remove_unnamed(revisions.parent, named)
+
+
+def revision_folders(revisions: Path) -> list[Path]:
+    """All complete revisions in a track's folder of them, oldest first."""
+    return sorted(path for path in revisions.glob("*") if path.is_dir() and not path.name.startswith(ASIDE))
+
+
+def _base(
+    revisions: Path,
+    identity: str,
+    settings: RevisionSettings,
+    reference: ReferencePoint,
+    grid: Grid,
+    geometry_sha256: str,
+) -> Base | None:
+    """The newest revision, if its solution can be taken up; one that is to be made anew cannot."""
+    folders = revision_folders(revisions)
+    if not folders:
+        return None
+    try:
+        manifest = read_manifest(folders[-1])
+    except BadRevisionError as problem:
+        log.warning("%s; everything is solved anew", problem)
+        return None
+    same = (
+        manifest.settings == settings_json(settings)
+        and manifest.reference == reference
+        and manifest.grid == grid
+        and manifest.geometry_sha256 == geometry_sha256
+        and manifest.id != identity
+    )
+    return Base(revisions.parent, manifest) if same else None
+
+
+def _checked_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
+    """Plan the update; every file is there, and every new one is what its hash says."""
+    plan = make_plan(stack, base, effort)
+    try:
+        if plan.base is not None:
+            check_sealed(plan.base.track, plan.checkpoints[-1:], hashes=True)
+            check_sealed(plan.base.track, (*plan.blocks, *plan.checkpoints), hashes=False)
+    except BadRevisionError as problem:
+        log.warning("%s; everything is solved anew", problem)
+        plan = make_plan(stack, None, effort)
+    known = {key_of(member) for member in plan.base.manifest.members} if plan.base is not None else set()
+    # Those of the base were checked when they came in, and are again by every audit.
+    check_hashes(stack.folder, [member for member in stack.members if key_of(member) not in known])
+    check_presence(stack.folder, stack.members)
+    return plan
+
+
+def _together(kind: str, kept: Sequence[Sealed], fresh: Sequence[Sealed]) -> tuple[Sealed, ...]:
+    """The shared files of one kind, by rising epoch; a fresh one takes the place of one that was kept."""
+    of_kind = {sealed.epoch: sealed for sealed in (*kept, *fresh) if sealed.name.startswith(f"{kind}/")}
+    return tuple(of_kind[epoch] for epoch in sorted(of_kind))
 
 
 @dataclass(frozen=True)
@@ -168,15 +323,11 @@ class Revision:
         with open_hdf5(self.folder / "pairsPerEpoch.h5") as file:
             return file["pairsPerEpoch"][:, rows] > 0
 
-    def series_m(self, row: int, column: int) -> NDArray[np.float32]:
-        """Displacement history of one pixel, shape (n_epochs,), metres."""
-        return read_series(self.folder, row, column)
-
 
 def read_revision(folder: Path) -> Revision:
     """Open a revision; its inputs must be there, its hashes are not checked (see `verify`)."""
     manifest = read_manifest(folder)
-    check_sources(folder / "inputs" / "ifgramStack.h5")
+    check_inputs(folder.parent.parent, manifest)
     layers = Layers2D(
         temporal_coherence=_layer(folder, "temporalCoherence.h5", "temporalCoherence"),
         mean_coherence=_layer(folder, "avgSpatialCoh.h5", "coherence"),
@@ -194,12 +345,6 @@ def read_revision(folder: Path) -> Revision:
         },
     )
     return Revision(folder, manifest, layers)
-
-
-def read_series(folder: Path, row: int, column: int) -> NDArray[np.float32]:
-    """Read the displacement history of one pixel, shape (n_epochs,), metres."""
-    with open_hdf5(folder / "timeseries.h5") as file:
-        return file["timeseries"][:, row, column]
 
 
 def _layer(folder: Path, file_name: str, dataset: str) -> NDArray[Any]:

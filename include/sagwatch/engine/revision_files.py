@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
@@ -16,15 +18,20 @@ from sagwatch.engine.interferogram import (
     COHERENCE,
     COMPONENT,
     PHASE,
+    StoredInterferogram,
+    map_at,
     open_hdf5,
     read_attributes,
     write_attributes,
 )
-from sagwatch.engine.manifest import WHOLE_RECORD, ReferencePoint, RevisionSettings
-from sagwatch.engine.stack import Block, Stack
-from sagwatch.engine.velocity import Line, Window, fit_windows
+from sagwatch.engine.manifest import WHOLE_RECORD, ReferencePoint, RevisionSettings, Sealed
+from sagwatch.engine.sealed import LOS, PAIRS, STACK, Made, create_array
+from sagwatch.engine.stack import KnownPair, Stack
+from sagwatch.engine.update import Base, Layers, Stale, Update, apply_patches, open_files, stale_after
+from sagwatch.engine.velocity import Line, Window
 
-_CHUNK_EPOCHS, _CHUNK_SIDE = 16, 64
+UPDATE_STATE = "updateState.h5"
+TEMPLATES = _TEMPLATE, _SOLUTION_TEMPLATE = "template.h5", "solution.h5"
 _LINE_LAYERS = (
     ("velocity", "velocity_m_yr", "m/year"),
     ("velocityStd", "velocity_std_m_yr", "m/year"),
@@ -36,41 +43,67 @@ _LINE_LAYERS = (
 )
 
 
-def write_inputs(folder: Path, stack: Stack, geometry: Path, reference: ReferencePoint, grid: Grid) -> None:
-    """Write the stack that MintPy opens and a copy of the track's geometry."""
+def write_state(folder: Path, stack: Stack, facts: Mapping[str, KnownPair], stale: Stale) -> None:
+    """Write what the next update takes over: what was found out about the pairs, and where checkpoints do not hold."""
+    known = [facts[member.id] for member in stack.members]
+    with h5py.File(folder / UPDATE_STATE, "w", libver="latest") as file:
+        file["id"] = np.array([member.id for member in stack.members], dtype="S")
+        for entry in fields(KnownPair):
+            file[entry.name] = np.array([getattr(pair, entry.name) for pair in known])
+        sizes = [pixels.size for pixels in stale.values()]
+        file["stale_epoch"] = np.repeat(np.array([*stale], np.uint32), np.array(sizes, np.int64))
+        file["stale_pixel"] = np.concatenate([*stale.values(), np.zeros(0, np.int64)]).astype(np.uint32)
+
+
+def read_state(folder: Path) -> tuple[dict[str, KnownPair], Stale]:
+    """What an earlier revision found out about its pairs, by id, and where its checkpoints do not hold."""
+    with open_hdf5(folder / UPDATE_STATE) as file:
+        ids = [name.decode() for name in file["id"][:]]
+        columns = [file[entry.name][:].tolist() for entry in fields(KnownPair)]
+        epochs, pixels = file["stale_epoch"][:], file["stale_pixel"][:].astype(np.int64)
+    known = {name: KnownPair(*row) for name, row in zip(ids, zip(*columns, strict=True), strict=True)}
+    return known, {int(epoch): pixels[epochs == epoch] for epoch in np.unique(epochs)}
+
+
+def copy_geometry(folder: Path, geometry: Path) -> None:
+    """Give the revision a copy of the track's geometry."""
     (folder / "inputs").mkdir()
     shutil.copyfile(geometry, folder / "inputs" / "geometryGeo.h5")
-    _write_virtual_stack(folder / "inputs" / "ifgramStack.h5", stack, _attributes(stack, reference, grid))
 
 
-def write_solution(
-    folder: Path, stack: Stack, settings: RevisionSettings, reference: ReferencePoint, threads: int | None
-) -> None:
-    """Solve block by block: the displacement goes to disk, layers without time are kept until the end."""
-    attributes = read_attributes(folder / "inputs" / "ifgramStack.h5") | _inversion_attributes(
-        stack, settings
-    )
-    attributes.pop("FILE_TYPE")
-    layers = []
-    shape = (len(stack.dates), *stack.shape)
-    with (
-        h5py.File(folder / "timeseries.h5", "w") as series_file,
-        h5py.File(folder / "pairsPerEpoch.h5", "w") as count_file,
-    ):
-        series = _create_series(series_file, stack, "timeseries", np.float32, shape)
-        counts = _create_series(count_file, stack, "pairsPerEpoch", np.uint8, shape)
-        write_attributes(series_file, _of_series(attributes, stack, "m"))
-        write_attributes(count_file, _of_series(attributes, stack, "1"))
-        for block in stack.solve_blocks(settings.inversion, reference.row, reference.column, threads):
-            height = block.rows.stop - block.rows.start
-            series[:, block.rows] = block.solution.los_m.reshape(-1, height, stack.shape[1])
-            pairs = np.minimum(block.solution.pairs_per_epoch, 255).astype(np.uint8)
-            counts[:, block.rows] = pairs.reshape(-1, height, stack.shape[1])
-            layers.append(_layers_of(block, stack, settings))
-    merged = {
-        name: np.concatenate([layer[name] for layer in layers]).reshape(stack.shape) for name in layers[0]
-    }
-    _write_layers(folder, stack, settings, merged, attributes)
+def write_solution(folder: Path, update: Update) -> tuple[list[Made], set[int]]:
+    """Solve, and fill the files of the revision that have no time.
+
+    Returns the new blocks of the series and the new checkpoints, which lie in the folder until they are sealed, and the
+    first epochs of the base's blocks that stay although they were solved again.
+    """
+    template = _solution_template(folder / _TEMPLATE, update)
+    layers = _open_layers(folder, template, update)
+    land = _write_land(folder, template)
+    blocks, checkpoints = open_files(folder, update)
+    patches, same = update.solve(layers, blocks, checkpoints, land)
+    made = apply_patches(folder, update.plan, patches)
+    write_state(folder, update.stack, update.facts, stale_after(update.plan, update.stale, patches))
+    for block in blocks:
+        if block.made.epoch in same:
+            block.made.path.unlink()
+        else:
+            made.append(block.made)
+    return made + [checkpoint.made for checkpoint in checkpoints], same
+
+
+def write_series(folder: Path, update: Update, blocks: Sequence[Sealed]) -> None:
+    """Write MintPy's series as views of the sealed blocks, relative, so that the track can be moved as a whole."""
+    stack, template = update.stack, folder / _SOLUTION_TEMPLATE
+    baselines_m = stack.perpendicular_baselines_m[1]
+    layers = (("timeseries.h5", LOS, np.float32, np.nan, "m"), ("pairsPerEpoch.h5", PAIRS, np.uint8, 0, "1"))
+    for file_name, dataset, kind, fill, unit in layers:
+        with _open_file(template, folder / file_name, "timeseries", unit) as file:
+            sources = [(block.epoch, block.length, f"../../{block.name}") for block in blocks]
+            _create_view(file, dataset, (len(stack.dates), *stack.shape), kind, fill, sources)
+            file["date"] = np.array([f"{day:%Y%m%d}" for day in stack.dates], dtype="S8")
+            file["bperp"] = baselines_m
+    template.unlink()
 
 
 def read_line(path: Path, suffix: str) -> Line:
@@ -79,28 +112,83 @@ def read_line(path: Path, suffix: str) -> Line:
         return Line(**{attribute: file[dataset + suffix][:] for dataset, attribute, _ in _LINE_LAYERS})
 
 
-def _write_virtual_stack(path: Path, stack: Stack, attributes: Mapping[str, str]) -> None:
-    """Write MintPy's stack file as views of the interferograms' own files."""
+def make_stack_parts(
+    folder: Path, stack: Stack, facts: Mapping[str, KnownPair], base: Base | None, block_epochs: int
+) -> tuple[list[Made], list[Sealed]]:
+    """Make the parts of MintPy's stack: views of the pairs that begin within a few epochs.
+
+    In parts, because the price of one view grows with the number of its sources. Returns the new parts, and those of
+    the base that still hold, at their place in this stack.
+    """
+    known = {}
+    if base is not None:
+        for part in base.manifest.stack:
+            ids = tuple(member.id for member in base.manifest.members[part.epoch : part.after])
+            known[ids] = part
+    blocks = stack.network.earlier // block_epochs
+    borders = np.flatnonzero(np.diff(blocks, prepend=-1, append=-1))
+    made: list[Made] = []
+    kept: list[Sealed] = []
+    for first, after in pairwise(borders.tolist()):
+        members = stack.members[first:after]
+        there = known.get(tuple(member.id for member in members))
+        if there is not None:
+            kept.append(replace(there, epoch=first))
+            continue
+        made.append(one := Made.aside(folder, STACK, first, after - first))
+        # Relative to the part's own folder, so that the track's folder can be moved as a whole.
+        sources = [(i, 1, f"../{stack.folder.name}/{member.id}.h5") for i, member in enumerate(members)]
+        with h5py.File(one.path, "w", libver="latest") as file:
+            for name, kind, fill in _stack_layers(members, facts):
+                _create_view(file, name, (len(members), *stack.shape), kind, fill, sources)
+    return made, kept
+
+
+def _stack_layers(
+    members: Sequence[StoredInterferogram], facts: Mapping[str, KnownPair]
+) -> list[tuple[str, type, float]]:
     layers: list[tuple[str, type, float]] = [(PHASE, np.float32, np.nan), (COHERENCE, np.float32, np.nan)]
-    layers += [(COMPONENT, np.int16, -1)] if stack.has_components else []
-    with h5py.File(path, "w", libver="latest") as file:
-        for name, kind, fill in layers:
-            layout = h5py.VirtualLayout((len(stack.members), *stack.shape), dtype=kind)
-            layout.dcpl.set_obj_track_times(False)  # equal inputs make equal files, whatever the clock says
-            for i, member in enumerate(stack.members):
-                # Relative to the stack's own folder, so that the track's folder can be moved as a whole.
-                source = f"../../../{stack.folder.name}/{member.id}.h5"
-                layout[i : i + 1] = h5py.VirtualSource(source, name, (1, *stack.shape), dtype=kind)
-            # HDF5 shows a missing source as the fill value. NaN, because 0 would read as "stable".
-            file.create_virtual_dataset(name, layout, fillvalue=fill)
-        pairs, _ = stack.perpendicular_baselines_m()
+    return layers + ([(COMPONENT, np.int16, -1)] if all(facts[m.id].has_components for m in members) else [])
+
+
+def write_stack(folder: Path, stack: Stack, facts: Mapping[str, KnownPair], parts: Sequence[Sealed]) -> None:
+    """Write MintPy's stack file as a view of its sealed parts."""
+    sources = [(part.epoch, part.length, f"../../../{part.name}") for part in parts]
+    target = (folder / _TEMPLATE).replace(folder / "inputs" / "ifgramStack.h5")
+    with h5py.File(target, "r+", libver="latest") as file:
+        for name, kind, fill in _stack_layers(stack.members, facts):
+            _create_view(file, name, (len(stack.members), *stack.shape), kind, fill, sources)
         file["date"] = np.array([member.name.split("_") for member in stack.members], dtype="S8")
-        file["bperp"] = pairs
+        file["bperp"] = stack.perpendicular_baselines_m[0]
         file["dropIfgram"] = np.ones(len(stack.members), dtype=np.bool_)
-        write_attributes(file, {**attributes, "FILE_TYPE": "ifgramStack"})
 
 
-def _attributes(stack: Stack, reference: ReferencePoint, grid: Grid) -> dict[str, str]:
+def _create_view(
+    file: h5py.File,
+    name: str,
+    shape: tuple[int, int, int],
+    kind: type,
+    fill: float,
+    sources: Sequence[tuple[int, int, str]],
+) -> None:
+    """Make a virtual dataset of (first layer, number of layers, file); the low level is seven times faster.
+
+    HDF5 shows a missing source as the fill value. NaN, because 0 would read as "stable".
+    """
+    properties = h5p.create(h5p.DATASET_CREATE)
+    properties.set_layout(h5d.VIRTUAL)
+    properties.set_fill_value(np.array(fill, dtype=kind))
+    properties.set_obj_track_times(False)  # equal inputs make equal files, whatever the clock says
+    whole = h5s.create_simple(shape)
+    for first, length, source in sources:
+        whole.select_hyperslab((first, 0, 0), (1, 1, 1), block=(length, *shape[1:]))
+        part = h5s.create_simple((length, *shape[1:]))
+        properties.set_virtual(whole, source.encode(), name.encode(), part)
+    whole.select_all()
+    h5d.create(file.id, name.encode(), h5t.py_create(np.dtype(kind)), whole, properties)
+
+
+def stack_attributes(stack: Stack, reference: ReferencePoint, grid: Grid) -> dict[str, str]:
     """MintPy's attributes of the whole stack: those of its first pair, its reference point and its span."""
     northing = grid.north - (reference.row + 0.5) * grid.pixel_m
     easting = grid.west + (reference.column + 0.5) * grid.pixel_m
@@ -116,92 +204,90 @@ def _attributes(stack: Stack, reference: ReferencePoint, grid: Grid) -> dict[str
     }
 
 
-def _create_series(
-    file: h5py.File, stack: Stack, name: str, kind: type, shape: tuple[int, ...]
-) -> h5py.Dataset:
-    chunks = tuple(
-        min(size, most) for size, most in zip(shape, (_CHUNK_EPOCHS, _CHUNK_SIDE, _CHUNK_SIDE), strict=True)
-    )
-    file["date"] = np.array([f"{day:%Y%m%d}" for day in stack.dates], dtype="S8")
-    file["bperp"] = stack.perpendicular_baselines_m()[1]
-    return file.create_dataset(name, shape, kind, chunks=chunks, track_times=False)
+def write_template(folder: Path, attributes: Mapping[str, str]) -> Path:
+    """Make a file with nothing but attributes: a copy of sixty is faster than writing them."""
+    path = folder / _TEMPLATE
+    with h5py.File(path, "w", libver="latest") as file:
+        write_attributes(file, {**attributes, "FILE_TYPE": "ifgramStack"})
+    return path
 
 
-def _of_series(attributes: Mapping[str, str], stack: Stack, unit: str) -> dict[str, str]:
-    first = f"{stack.dates[0]:%Y%m%d}"
-    return {**attributes, "FILE_TYPE": "timeseries", "UNIT": unit, "REF_DATE": first}
-
-
-def _layers_of(block: Block, stack: Stack, settings: RevisionSettings) -> dict[str, NDArray[Any]]:
-    """Everything without time that a block of pixels yields, flat."""
-    solution = block.solution
-    lines = fit_windows(
-        stack.dates, solution.los_m, (WHOLE_RECORD, *settings.windows), solution.pairs_per_epoch > 0
-    )
-    layers: dict[str, NDArray[Any]] = {
-        "temporalCoherence": solution.temporal_coherence,
-        "coherence": block.mean_coherence,
-        "observations": solution.n_observations.astype(np.float32),
-        "networkParts": solution.parts,
-        "redundant": solution.redundant,
+def _solution_template(template: Path, update: Update) -> Path:
+    """Add what all files of an inversion have."""
+    path, dates = template.with_name(_SOLUTION_TEMPLATE), update.stack.dates
+    own = {
+        "REF_DATE": f"{dates[0]:%Y%m%d}",
+        "DATE12": f"{dates[0]:%Y%m%d}_{dates[-1]:%Y%m%d}",
+        "UNIT": "",
     }
-    for name, line in lines.items():
-        suffix = "" if name == WHOLE_RECORD.name else f"_{name}"
-        layers |= {dataset + suffix: getattr(line, attribute) for dataset, attribute, _ in _LINE_LAYERS}
-    return layers
+    shutil.copyfile(template, path)
+    with h5py.File(path, "r+", libver="latest") as file:
+        write_attributes(file, _inversion_attributes(update.stack, update.settings) | own)
+    return path
 
 
-def _write_layers(
-    folder: Path,
-    stack: Stack,
-    settings: RevisionSettings,
-    layers: dict[str, NDArray[Any]],
-    attributes: Mapping[str, str],
-) -> None:
-    """Write the files without time."""
+def _open_file(template: Path, path: Path, file_type: str, unit: str) -> h5py.File:
+    shutil.copyfile(template, path)
+    file = h5py.File(path, "r+", libver="latest")
+    file.attrs["FILE_TYPE"], file.attrs["UNIT"] = file_type, unit
+    return file
+
+
+def _open_layers(folder: Path, template: Path, update: Update) -> Layers:
+    """Make the files without time, their pixels still to be written."""
+    shape = update.stack.shape
+    single = (
+        ("temporalCoherence.h5", "temporalCoherence", np.float32, "temporalCoherence"),
+        ("avgSpatialCoh.h5", "coherence", np.float32, "coherence"),
+        ("numInvIfgram.h5", "mask", np.float32, "mask"),
+        ("networkParts.h5", "networkParts", np.uint16, "mask"),
+        ("maskRedundancy.h5", "mask", np.bool_, "mask"),
+        ("maskTempCoh.h5", "mask", np.bool_, "mask"),
+    )
+    arrays = []
+    for file_name, dataset, kind, file_type in single:
+        with _open_file(template, folder / file_name, file_type, "1") as file:
+            at = create_array(file, dataset, shape, kind)
+        arrays.append(map_at(folder / file_name, at, (shape[0] * shape[1],), kind, writable=True))
+    windows: dict[str, tuple[str, Window | None]] = {WHOLE_RECORD.name: ("velocity.h5", None)}
+    windows |= {window.name: ("velocityWindows.h5", window) for window in update.settings.windows}
+    lines, line_epochs = {}, {}
+    for file_name in ("velocity.h5", "velocityWindows.h5"):
+        places = {}
+        with _open_file(template, folder / file_name, "velocity", "m/year") as file:
+            for name, (of_file, window) in windows.items():
+                if of_file == file_name:
+                    places[name] = _create_line(file, "" if window is None else f"_{name}", window, shape)
+        for name, offsets in places.items():
+            *lines[name], line_epochs[name] = (
+                map_at(folder / file_name, at, (shape[0] * shape[1],), kind, writable=True)
+                for at, kind in offsets
+            )
+    agreement, coherence, observations, parts, redundant, reliable = arrays
+    return Layers(agreement, coherence, observations, parts, redundant, reliable, lines, line_epochs)
+
+
+def _create_line(
+    file: h5py.File, suffix: str, window: Window | None, shape: tuple[int, int]
+) -> list[tuple[int, type]]:
+    """Reserve the layers of a line; return where each begins, and its type."""
+    places: list[tuple[int, type]] = []
+    for dataset, attribute, unit in _LINE_LAYERS:
+        kind = np.uint16 if attribute == "n_epochs" else np.float32
+        places.append((create_array(file, dataset + suffix, shape, kind), kind))
+        file[dataset + suffix].attrs["UNIT"] = unit
+        if window is not None:
+            file[dataset + suffix].attrs["WINDOW_DAYS"] = window.days
+    return places
+
+
+def _write_land(folder: Path, template: Path) -> NDArray[np.bool_]:
+    """Write MintPy's water mask from the geometry; return it flat."""
     with open_hdf5(folder / "inputs" / "geometryGeo.h5") as file:
         land = file["waterMask"][:]
-    redundant = layers["redundant"]
-    with np.errstate(invalid="ignore"):
-        reliable = (layers["temporalCoherence"] >= settings.min_temporal_coherence) & redundant & land
-    single = (
-        ("temporalCoherence.h5", "temporalCoherence", layers["temporalCoherence"], "temporalCoherence"),
-        ("avgSpatialCoh.h5", "coherence", layers["coherence"], "coherence"),
-        ("numInvIfgram.h5", "mask", layers["observations"], "mask"),
-        ("networkParts.h5", "networkParts", layers["networkParts"], "mask"),
-        ("maskRedundancy.h5", "mask", redundant, "mask"),
-        ("maskTempCoh.h5", "mask", reliable, "mask"),
-        ("waterMask.h5", "waterMask", land, "waterMask"),
-    )
-    for file_name, dataset, array, file_type in single:
-        with h5py.File(folder / file_name, "w") as file:
-            file.create_dataset(dataset, data=array, track_times=False)
-            write_attributes(file, {**attributes, "FILE_TYPE": file_type, "UNIT": "1"})
-    _write_lines(folder / "velocity.h5", stack, layers, attributes, None, "")
-    with h5py.File(folder / "velocityWindows.h5", "w") as file:
-        write_attributes(file, {**attributes, "FILE_TYPE": "velocity", "UNIT": "m/year"})
-    for window in settings.windows:
-        _write_lines(folder / "velocityWindows.h5", stack, layers, attributes, window, f"_{window.name}")
-
-
-def _write_lines(
-    path: Path,
-    stack: Stack,
-    layers: Mapping[str, NDArray[Any]],
-    attributes: Mapping[str, str],
-    window: Window | None,
-    suffix: str,
-) -> None:
-    """Add the layers of one window, or of the whole record, to a velocity file."""
-    first, last = f"{stack.dates[0]:%Y%m%d}", f"{stack.dates[-1]:%Y%m%d}"
-    with h5py.File(path, "a") as file:
-        for dataset, _, unit in _LINE_LAYERS:
-            created = file.create_dataset(dataset + suffix, data=layers[dataset + suffix], track_times=False)
-            created.attrs["UNIT"] = unit
-            if window is not None:
-                created.attrs["WINDOW_DAYS"] = window.days
-        span = {"START_DATE": first, "END_DATE": last, "DATE12": f"{first}_{last}", "REF_DATE": first}
-        write_attributes(file, {**attributes, **span, "FILE_TYPE": "velocity", "UNIT": "m/year"})
+    with _open_file(template, folder / "waterMask.h5", "waterMask", "1") as file:
+        file.create_dataset("waterMask", data=land, track_times=False)
+    return land.reshape(-1)
 
 
 def _inversion_attributes(stack: Stack, settings: RevisionSettings) -> dict[str, str]:

@@ -1,64 +1,81 @@
-"""A set of stored interferograms as one problem to solve, read and solved in blocks of rows."""
+"""A set of stored interferograms as one problem to solve, and how their pixels are read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+import mmap
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solveh_banded
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
 
-from sagwatch.engine.interferogram import (
-    COHERENCE,
-    COMPONENT,
-    PHASE,
-    StoredInterferogram,
-    open_hdf5,
-)
-from sagwatch.engine.solve import InversionSettings, Network, Observations, Solution, check_reference, solve
+from sagwatch.engine.checks import Finding
+from sagwatch.engine.interferogram import COHERENCE, COMPONENT, PHASE, StoredInterferogram, open_hdf5
+from sagwatch.engine.network import Network
 from sagwatch.errors import BadRevisionError
 
-BLOCK_BYTES = 256 * 2**20
-ROWS_TOGETHER = 64
+_MOST_MAPPED_PAIRS = 512
 
 
-@dataclass(frozen=True)
-class Block:
-    """Some rows of the grid, solved.
+@dataclass(frozen=True, slots=True)
+class KnownPair:
+    """What is found out once about a stored interferogram.
 
-    ``mean_coherence`` has shape (n_pixels,) and is NaN where no interferogram has data.
+    Attributes
+    ----------
+    reference_phase_rad
+        Phase of the reference pixel; NaN if it has none.
+    phase_at, coherence_at
+        Where the pixels of the two layers begin in the file, bytes; they lie in one piece.
+    has_components
+        Whether the file knows its connected components.
     """
 
-    rows: slice
-    solution: Solution
-    mean_coherence: NDArray[np.float32]
+    reference_phase_rad: float
+    phase_at: int
+    coherence_at: int
+    has_components: bool
 
 
 @dataclass(frozen=True)
 class Stack:
     """Interferograms of one track in MintPy's order, by earlier and then later date.
 
-    ``folder`` holds the files ``<id>.h5``; ``shape`` is the grid's rows and columns.
+    ``folder`` holds the files ``<id>.h5``; ``shape`` is the grid's rows and columns. ``known`` is what was found out
+    before about some of them, by id, for one and the same reference pixel.
     """
 
     folder: Path
     shape: tuple[int, int]
     members: tuple[StoredInterferogram, ...]
+    known: Mapping[str, KnownPair] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.members:
-            raise BadRevisionError("a revision needs at least one interferogram")
+            raise BadRevisionError(str(Finding(104, True, "a revision needs at least one interferogram")))
         if list(self.members) != sorted(self.members):
             raise BadRevisionError("the interferograms of a stack must be sorted by their dates")
-        names = [member.name for member in self.members]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        counts = Counter((member.reference, member.secondary) for member in self.members)
+        twice = [
+            f"{earlier:%Y%m%d}_{later:%Y%m%d}" for (earlier, later), count in counts.items() if count > 1
+        ]
         if twice:
-            raise BadRevisionError(
-                f"more than one interferogram of pair {', '.join(twice)}; choose one of them"
-            )
+            where = f"there is more than one interferogram of pair {', '.join(twice)}"
+            raise BadRevisionError(str(Finding(102, True, where)))
+
+    @property
+    def pixels(self) -> int:
+        return self.shape[0] * self.shape[1]
 
     @cached_property
     def dates(self) -> tuple[date, ...]:
@@ -78,14 +95,6 @@ class Stack:
         return self.folder / f"{member.id}.h5"
 
     @cached_property
-    def has_components(self) -> bool:
-        """Whether every interferogram knows its connected components."""
-        for member in self.members:
-            with open_hdf5(self.path(member)) as file:
-                if COMPONENT not in file:
-                    return False
-        return True
-
     def perpendicular_baselines_m(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Baselines of the pairs and of the epochs against the first, float32 metres.
 
@@ -94,13 +103,18 @@ class Stack:
         """
         network = self.network
         pairs = np.array([member.perpendicular_baseline_m for member in self.members], dtype=np.float32)
-        design = np.zeros((network.n_pairs, network.n_epochs), dtype=np.float32)
-        rows = np.arange(network.n_pairs)
-        design[rows, network.earlier], design[rows, network.later] = -1.0, 1.0
         known = np.isfinite(pairs)
         epochs = np.zeros(network.n_epochs, dtype=np.float32)
-        epochs[1:] = np.linalg.lstsq(design[known, 1:], pairs[known], rcond=None)[0]
-        return np.where(known, pairs, design @ epochs).astype(np.float32), epochs
+        epochs[1:] = _heights(network, pairs, known)
+        from_epochs = epochs[network.later] - epochs[network.earlier]
+        return np.where(known, pairs, from_epochs).astype(np.float32), epochs
+
+    def facts(self, row: int, column: int) -> dict[str, KnownPair]:
+        """What is known of every pair, by id; opens only the files that are not known yet."""
+        return {
+            member.id: self.known.get(member.id) or self._find_out(member, row, column)
+            for member in self.members
+        }
 
     def reference_phase(self, row: int, column: int) -> NDArray[np.float32]:
         """Phase of one pixel in every pair, shape (n_pairs,), radians."""
@@ -116,40 +130,30 @@ class Stack:
         block = np.empty((len(self.members), height, self.shape[1]), dtype=np.float32)
         for i, member in enumerate(self.members):
             with open_hdf5(self.path(member)) as file:
-                layer = file[name]
-                if layer.shape[1:] != self.shape:
-                    raise BadRevisionError(
-                        f"{self.path(member)} has {layer.shape[1:]} pixels, the track's grid {self.shape}"
-                    )
-                layer.read_direct(block, np.s_[0, rows], np.s_[i])
+                self._check_shape(member, file[name])
+                file[name].read_direct(block, np.s_[0, rows], np.s_[i])
         return block.reshape(len(self.members), -1)
 
-    def solve_blocks(
-        self, settings: InversionSettings, row: int, column: int, threads: int | None = None
-    ) -> Iterator[Block]:
-        """Solve the stack against the reference pixel (row, column), some rows at a time.
+    def _find_out(self, member: StoredInterferogram, row: int, column: int) -> KnownPair:
+        with open_hdf5(self.path(member)) as file:
+            phase, coherence = file[PHASE], file[COHERENCE]
+            for layer in (phase, coherence):
+                self._check_shape(member, layer)
+                if layer.id.get_offset() is None or layer.dtype != np.float32:
+                    raise BadRevisionError(
+                        f"{self.path(member)} is not laid out as Sagwatch writes it; fetch the product again"
+                    )
+            return KnownPair(
+                float(phase[0, row, column]),
+                phase.id.get_offset(),
+                coherence.id.get_offset(),
+                COMPONENT in file,
+            )
 
-        Memory stays bounded, whatever the size of the grid.
-        """
-        reference_phase = self.reference_phase(row, column)
-        check_reference(reference_phase, [member.name for member in self.members])
-        for rows in self._row_blocks():
-            phase, coherence = self.read(PHASE, rows), self.read(COHERENCE, rows)
-            inside = rows.start <= row < rows.stop
-            pixel = (row - rows.start) * self.shape[1] + column if inside else None
-            observations = Observations(self.network, phase, coherence, reference_phase, pixel)
-            yield Block(rows, solve(observations, settings, threads), _mean_over_pairs(coherence))
-
-    def solve_whole(
-        self, settings: InversionSettings, row: int, column: int, threads: int | None = None
-    ) -> Solution:
-        """Solve the whole grid in memory; pixels run row by row.
-
-        For judging past states of a stack without writing a revision of each.
-        """
-        blocks = [block.solution for block in self.solve_blocks(settings, row, column, threads)]
-        layers = (np.concatenate([getattr(b, f.name) for b in blocks], axis=-1) for f in fields(Solution))
-        return Solution(*layers)
+    def _check_shape(self, member: StoredInterferogram, layer: h5py.Dataset) -> None:
+        if layer.shape[1:] != self.shape:
+            where = f"{self.path(member)} has {layer.shape[1:]} pixels, the track's grid {self.shape}"
+            raise BadRevisionError(str(Finding(101, True, where)))
 
     def until(self, day: date) -> Stack:
         """The stack as it was when ``day`` was its newest epoch.
@@ -159,15 +163,8 @@ class Stack:
         BadRevisionError
             No pair had been completed by then.
         """
-        return Stack(self.folder, self.shape, tuple(m for m in self.members if m.secondary <= day))
-
-    def _row_blocks(self) -> Iterator[slice]:
-        """Cut the rows so that a block with its results fits the memory set for it."""
-        per_pixel = 8 * self.network.n_pairs + 16 * self.network.n_epochs
-        rows = BLOCK_BYTES // (per_pixel * self.shape[1])
-        rows = max(rows // ROWS_TOGETHER * ROWS_TOGETHER, ROWS_TOGETHER)
-        for first in range(0, self.shape[0], rows):
-            yield slice(first, min(first + rows, self.shape[0]))
+        members = tuple(m for m in self.members if m.secondary <= day)
+        return Stack(self.folder, self.shape, members, self.known)
 
 
 def make_stack(folder: Path, shape: tuple[int, int], members: Sequence[StoredInterferogram]) -> Stack:
@@ -175,9 +172,73 @@ def make_stack(folder: Path, shape: tuple[int, int], members: Sequence[StoredInt
     return Stack(folder, shape, tuple(sorted(members)))
 
 
-def _mean_over_pairs(coherence: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean coherence of each pixel over the pairs that have one."""
-    seen = np.isfinite(coherence)
-    total = np.where(seen, coherence, 0).sum(axis=0, dtype=np.float64)
-    count = seen.sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+class PairFiles:
+    """Reads phases and coherences of a stack's pairs, from one pair on; a context, because it keeps files mapped."""
+
+    def __init__(self, stack: Stack, facts: Mapping[str, KnownPair], first_pair: int) -> None:
+        self._stack, self._facts = stack, facts
+        # An update needs a few dozen pairs; those of a long record would be more maps than a process may have.
+        kept = stack.members[first_pair:] if len(stack.members) - first_pair <= _MOST_MAPPED_PAIRS else ()
+        self._kept = {member.id: self._map(member) for member in kept}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kept.clear()
+
+    def read(
+        self, first_pair: int, strip: slice, pixels: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Phase and coherence of the pairs from ``first_pair`` on, shape (n, n_pixels).
+
+        Parameters
+        ----------
+        strip
+            Pixels in order of rows and columns.
+        pixels
+            Some of the strip's, or None for all.
+        """
+        members = self._stack.members[first_pair:]
+        chosen = strip if pixels is None else pixels + strip.start
+        size = strip.stop - strip.start if pixels is None else pixels.size
+        phase = np.empty((len(members), size), np.float32)
+        coherence = np.empty((len(members), size), np.float32)
+        for i, member in enumerate(members):
+            layers = self._kept.get(member.id) or self._map(member)
+            phase[i], coherence[i] = layers[0][chosen], layers[1][chosen]
+        return phase, coherence
+
+    def _map(self, member: StoredInterferogram) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The two layers, flat. A file that is cut short is refused here: to read past its end kills a process."""
+        path, known, size = self._stack.path(member), self._facts[member.id], self._stack.pixels
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size < max(known.phase_at, known.coherence_at) + 4 * size:
+                raise BadRevisionError(f"{path} is cut short; fetch the product again")
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return (
+            np.frombuffer(content, np.float32, size, known.phase_at),
+            np.frombuffer(content, np.float32, size, known.coherence_at),
+        )
+
+
+def _heights(network: Network, pairs: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Baselines of all epochs but the first from those of the pairs that are known, least squares."""
+    earlier, later = network.earlier[known], network.later[known]
+    values = pairs[known].astype(np.float64)
+    joined = csr_matrix((np.ones(earlier.size), (earlier, later)), shape=(network.n_epochs,) * 2)
+    # LAPACK's banded solver takes no system of one unknown.
+    if connected_components(joined, directed=False)[0] > 1 or network.n_epochs == 2:
+        design = np.zeros((values.size, network.n_epochs))
+        rows = np.arange(values.size)
+        design[rows, earlier], design[rows, later] = -1.0, 1.0
+        return np.asarray(np.linalg.lstsq(design[:, 1:], values, rcond=None)[0], np.float64)
+    # The normal matrix of a connected network without its first epoch is banded and positive definite.
+    normal = np.zeros((int(np.max(later - earlier)) + 1, network.n_epochs))
+    right = np.zeros(network.n_epochs)
+    np.add.at(normal[0], earlier, 1.0)
+    np.add.at(normal[0], later, 1.0)
+    np.add.at(normal, (later - earlier, earlier), -1.0)
+    np.add.at(right, earlier, -values)
+    np.add.at(right, later, values)
+    return solveh_banded(normal[:, 1:], right[1:], lower=True)

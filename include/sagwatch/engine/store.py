@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sagwatch.domain.grid import Grid
-from sagwatch.engine.files import ASIDE
 from sagwatch.engine.geometry import Geometry, read_geometry, write_geometry
-from sagwatch.engine.interferogram import Layers, StoredInterferogram, read_layers, write_interferogram
-from sagwatch.engine.manifest import Manifest, ReferencePoint, RevisionSettings, read_manifest, verify
-from sagwatch.engine.revision import Revision, build_revision, read_revision
+from sagwatch.engine.interferogram import Layers, StoredInterferogram, write_interferogram
+from sagwatch.engine.manifest import Manifest, ReferencePoint, RevisionSettings, verify
+from sagwatch.engine.revision import Revision, build_revision, delete_revision, read_revision
 from sagwatch.engine.stack import Stack, make_stack
+from sagwatch.engine.window import Effort
 from sagwatch.errors import BadInputError
 
 
@@ -53,9 +52,6 @@ class TrackStore:
             )
         return write_interferogram(self.interferogram_path(interferogram_id), layers, attributes)
 
-    def read_interferogram(self, interferogram_id: str) -> Layers:
-        return read_layers(self.interferogram_path(interferogram_id))
-
     def write_geometry(self, geometry: Geometry, attributes: Mapping[str, str]) -> str:
         """Store the track's geometry; the first one stays for ever. Return the file's SHA-256."""
         if geometry.height_m.shape != self.grid.shape:
@@ -77,19 +73,22 @@ class TrackStore:
         members: Sequence[StoredInterferogram],
         settings: RevisionSettings,
         reference: ReferencePoint,
-        threads: int | None = None,
+        effort: Effort | None = None,
+        *,
+        from_scratch: bool = False,
     ) -> Path:
         """Solve the interferograms and make the revision's folder; see `revision.build_revision`."""
-        stack = self.stack(members)
         return build_revision(
-            self.revisions, number, stack, self.grid, self.geometry_path, settings, reference, threads
+            self.revisions,
+            number,
+            self.stack(members),
+            self.grid,
+            self.geometry_path,
+            settings,
+            reference,
+            effort,
+            from_scratch=from_scratch,
         )
-
-    def revision_folders(self) -> list[Path]:
-        """All complete revisions, oldest first."""
-        if not self.revisions.is_dir():
-            return []
-        return sorted(p for p in self.revisions.iterdir() if p.is_dir() and not p.name.startswith(ASIDE))
 
     def read_revision(self, name: str) -> Revision:
         return read_revision(self.revisions / name)
@@ -98,8 +97,5 @@ class TrackStore:
         return verify(self.revisions / name)
 
     def delete_revision(self, name: str) -> None:
-        """Delete an old revision; its interferograms stay."""
-        manifest = read_manifest(self.revisions / name)
-        doomed = self.revisions / f"{ASIDE}deleted-{manifest.folder_name}"
-        (self.revisions / name).rename(doomed)
-        shutil.rmtree(doomed)
+        """Delete an old revision, and the blocks that no other one stands on; its interferograms stay."""
+        delete_revision(self.revisions, name)

@@ -9,11 +9,20 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
+from sagwatch.engine.kernel import (
+    CORRELATION,
+    INTERCEPT,
+    INTERCEPT_STD,
+    LINE_ROWS,
+    RESIDUE,
+    VELOCITY,
+    VELOCITY_STD,
+)
+from sagwatch.engine.lines import fit_range
 from sagwatch.errors import BadInputError
 
 DAYS_PER_YEAR = 365.25
 LEAST_EPOCHS_OF_A_LINE = 3
-PIXELS_AT_ONCE = 65536
 
 
 @dataclass(frozen=True)
@@ -105,13 +114,30 @@ def fit_line(
     """
     if los_m.ndim != 2 or years.shape != los_m.shape[:1]:
         raise BadInputError(f"times {years.shape} do not match a history of shape {los_m.shape}")
-    pieces = []
-    for first in range(0, max(los_m.shape[1], 1), PIXELS_AT_ONCE):
-        part = slice(first, first + PIXELS_AT_ONCE)
-        values = los_m[:, part].astype(np.float64)
-        used = np.isfinite(values) if observed is None else np.isfinite(values) & observed[:, part]
-        pieces.append(_fit_piece(years, np.where(used, values, 0.0), used, least_epochs))
-    return Line(*(np.concatenate(arrays) for arrays in zip(*pieces, strict=True)))
+    n_pixels = los_m.shape[1]
+    used = np.ones(los_m.shape, np.uint8) if observed is None else observed.view(np.uint8)
+    rows = np.empty((LINE_ROWS, n_pixels), np.float32)
+    n_epochs = np.empty(n_pixels, np.uint16)
+    least = max(least_epochs, LEAST_EPOCHS_OF_A_LINE)
+    fit_range(
+        0,
+        n_pixels,
+        np.ascontiguousarray(years, np.float64),
+        np.ascontiguousarray(los_m),
+        np.ascontiguousarray(used),
+        least,
+        rows,
+        n_epochs,
+    )
+    return Line(
+        velocity_m_yr=rows[VELOCITY],
+        intercept_m=rows[INTERCEPT],
+        velocity_std_m_yr=rows[VELOCITY_STD],
+        intercept_std_m=rows[INTERCEPT_STD],
+        residue_m=rows[RESIDUE],
+        residual_correlation=rows[CORRELATION],
+        n_epochs=n_epochs,
+    )
 
 
 def fit_windows(
@@ -141,34 +167,3 @@ def fit_windows(
         seen = None if observed is None else observed[first:]
         lines[window.name] = fit_line(elapsed_years(dates)[first:], los_m[first:], seen, window.least_epochs)
     return lines
-
-
-def _fit_piece(
-    years: NDArray[np.float64], values: NDArray[np.float64], used: NDArray[np.bool_], least_epochs: int
-) -> tuple[NDArray[np.floating] | NDArray[np.uint16], ...]:
-    """The arrays of `Line` for some pixels; ``values`` is 0 where it is not ``used``."""
-    n = used.sum(axis=0)
-    enough = n >= max(least_epochs, LEAST_EPOCHS_OF_A_LINE)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        middle = years @ used / n
-        spread = (years**2) @ used - n * middle**2
-        slope = (years @ values - middle * values.sum(axis=0)) / spread
-        intercept = values.sum(axis=0) / n - slope * middle
-        residual = np.where(used, values - (intercept + np.outer(years, slope)), 0.0)
-        squares = np.sum(residual**2, axis=0)
-        noise_variance = squares / (n - 2)
-        slope_std = np.sqrt(noise_variance / spread)
-        intercept_std = np.sqrt(noise_variance * (1.0 / n + middle**2 / spread))
-        correlation = np.where(squares > 0, _lag_one_products(residual, used) / squares, 0.0)
-    floats = (slope, intercept, slope_std, intercept_std, np.sqrt(squares), correlation)
-    return *(np.where(enough, array, np.nan).astype(np.float32) for array in floats), n.astype(np.uint16)
-
-
-def _lag_one_products(residual: NDArray[np.float64], used: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Sum of products of each residual with the one before it that was used."""
-    total = np.zeros(residual.shape[1])
-    last = np.zeros(residual.shape[1])
-    for row, seen in zip(residual, used, strict=True):
-        total += np.where(seen, row * last, 0.0)
-        last = np.where(seen, row, last)
-    return total

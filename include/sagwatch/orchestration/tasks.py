@@ -174,8 +174,10 @@ def heartbeat() -> None:
 def audit_track(site_name: str, track_name: str) -> None:
     """Compare a track's published revision with its hashes and with MintPy."""
     from sagwatch.steps.audit_track import audit_track as step
+    from sagwatch.steps.audit_track import sample_of
 
-    site = wiring.site(site_name)
-    audit = step(site.track(track_name), wiring.ledger(), wiring.data_folder(), wiring.clock().now())
+    site, as_of = wiring.site(site_name), wiring.clock().now()
+    sample = sample_of(site.audit, as_of)
+    audit = step(site.track(track_name), wiring.ledger(), wiring.data_folder(), as_of, sample)
     if audit is None:
         raise AirflowSkipException("nothing is published yet")

@@ -37,8 +37,8 @@ from sagwatch.steps.settle_acquisitions import settle_acquisitions
 
 log = logging.getLogger(__name__)
 
-#: Grows when the way from product to interferogram changes its numbers.
-RECIPE = 1
+#: Grows when the way from product to interferogram changes what is stored.
+RECIPE = 2
 #: Disk that a download leaves free for everything else, bytes.
 RESERVE_BYTES = 512 * 2**20
 PAUSE_SECONDS = 2.0
@@ -169,6 +169,8 @@ class _Fetch:
         config = content_sha256({"grid": self.track.grid.model_dump(), "recipe": RECIPE})
         interferogram_id = opaque_id("interferogram", self.job.pair_id, fetched.sha256, config)
         attributes = product_attributes(name, parameters, store.grid)
+        # Names of burst products do not tell it, and MintPy's save_hdfeos5 wants it.
+        attributes["relative_orbit"] = str(self.track.relative_orbit)
         file_sha256 = store.write_interferogram(interferogram_id, _layers(product), attributes)
         store.write_geometry(_geometry(product), attributes)
         reason = self._why_excluded(product.mean_coherence)

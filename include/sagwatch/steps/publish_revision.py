@@ -25,14 +25,14 @@ from sagwatch.domain.settling import holds_judgement
 from sagwatch.domain.site import AlertRules, Site, Track, WindowRules
 from sagwatch.domain.windows import EVIDENCE, WindowVelocity, evidence_classes
 from sagwatch.domain.witness import against_quiet_ground
-from sagwatch.engine.revision import Revision, read_revision, verify
+from sagwatch.engine.revision import Revision, read_revision, solve_past, verify
 from sagwatch.engine.store import TrackStore
 from sagwatch.errors import FencedError
 from sagwatch.steps.closure import misclosed
 from sagwatch.steps.compose_digest import compose_digest
 from sagwatch.steps.compose_messages import compose_messages
 from sagwatch.steps.judge import Solution, ground_view, judge_settled
-from sagwatch.steps.update_stack import revision_settings, track_store
+from sagwatch.steps.stack_members import revision_settings, track_store
 
 log = logging.getLogger(__name__)
 
@@ -174,23 +174,20 @@ def _origin(site: Site, track: Track, row: RevisionRow) -> Origin:
 
 
 def solutions(site: Site, track: Track, store: TrackStore, revision: Revision) -> Callable[[date], Solution]:
-    """The solution as it was when each acquisition was the newest one."""
+    """The solution as it was when each acquisition was the newest one; the price of one is that of an update."""
     stack = store.stack(revision.manifest.members)
-    inversion = revision_settings(site, track).inversion
-    reference = revision.manifest.reference
+    settings = revision_settings(site, track)
     incidence_deg = _incidence_deg(store)
 
     def until(day: date) -> Solution:
         if day >= revision.epochs[-1]:
             return _whole(revision, incidence_deg, misclosed(stack, revision.epochs[-1]))
-        past = stack.until(day)
-        solved = past.solve_whole(inversion, reference.row, reference.column)
-        shape = (len(past.dates), *revision.grid.shape)
+        past = solve_past(revision, stack, settings, day)
         return Solution(
             dates=past.dates,
-            los_m=solved.los_m.reshape(shape),
-            temporal_coherence=_on_land(revision, solved.temporal_coherence.reshape(revision.grid.shape)),
-            observed=(solved.pairs_per_epoch > 0).reshape(shape),
+            los_m=past.los_m,
+            temporal_coherence=_on_land(revision, past.temporal_coherence),
+            observed=past.observed,
             incidence_deg=incidence_deg,
             misclosed=misclosed(stack, past.dates[-1]),
         )

@@ -47,7 +47,7 @@ def retire_revisions(ledger: Ledger, data: Path, as_of: datetime) -> list[str]:
 
 
 def _doomed(session: Session, track: Track) -> list[Revision]:
-    """Retired or abandoned revisions of a track whose folder may go."""
+    """Retired revisions of a track whose folder may go."""
     named_by_alerts = select(AlertEvent.revision_id).where(AlertEvent.track_id == track.id)
     numbers = (
         select(Revision.number)
@@ -59,7 +59,7 @@ def _doomed(session: Session, track: Track) -> list[Revision]:
         select(Revision)
         .where(
             Revision.track_id == track.id,
-            Revision.state.in_(["retired", "abandoned"]),
+            Revision.state == "retired",
             Revision.number.not_in(numbers),
             Revision.id.not_in(named_by_alerts),
             Revision.id != (track.head_revision_id or ""),

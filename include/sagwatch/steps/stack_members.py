@@ -1,11 +1,33 @@
-"""Interferograms of the ledger in the engine's words."""
+"""A track of the ledger in the engine's words: its folder, its rules, its interferograms."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from sagwatch.adapters.database.revisions import AcceptedInterferogram
+from sagwatch.domain.site import Site, Track
 from sagwatch.engine.interferogram import StoredInterferogram
+from sagwatch.engine.manifest import RevisionSettings
+from sagwatch.engine.store import TrackStore
+from sagwatch.engine.weights import Weight
+
+
+def track_store(track: Track, data: Path) -> TrackStore:
+    """The track's folder of interferograms and revisions."""
+    return TrackStore(data / track.site / track.name, track.grid.grid())
+
+
+def revision_settings(site: Site, track: Track) -> RevisionSettings:
+    """The site's rules in the engine's words."""
+    return RevisionSettings(
+        range_looks=track.range_looks,
+        azimuth_looks=track.azimuth_looks,
+        weight=Weight(site.inversion.weight),
+        min_redundancy=site.inversion.min_redundancy,
+        coherence_threshold=site.coherence.least_pixel,
+        min_temporal_coherence=site.inversion.min_temporal_coherence,
+    )
 
 
 def stored(accepted: Sequence[AcceptedInterferogram]) -> list[StoredInterferogram]:

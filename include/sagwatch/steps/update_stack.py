@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -12,23 +11,20 @@ import numpy as np
 from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.models import Revision
 from sagwatch.adapters.database.revisions import AcceptedInterferogram, BuiltRevision
-from sagwatch.domain.ids import content_sha256
+from sagwatch.domain.ids import content_sha256, opaque_id
 from sagwatch.domain.site import Site, Track
+from sagwatch.engine.checks import Finding, check_reference, pieces, refuse
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.reference import choose_reference
-from sagwatch.engine.revision import MANIFEST, ReferencePoint, RevisionSettings, revision_id
-from sagwatch.engine.stack import Stack
+from sagwatch.engine.revision import MANIFEST, ReferencePoint, revision_id
 from sagwatch.engine.store import TrackStore
-from sagwatch.engine.weights import Weight
-from sagwatch.errors import BadRevisionError
-from sagwatch.steps.stack_members import stored
+from sagwatch.steps.check_stack import check_stack
+from sagwatch.steps.stack_members import revision_settings, stored, track_store
 
 log = logging.getLogger(__name__)
 
 #: A site without a reference point of its own waits for so many interferograms before one is chosen and pinned.
 LEAST_PAIRS_TO_CHOOSE_REFERENCE = 3
-#: A revision is not begun when less than this would be left on the disk.
-SPARE_BYTES = 500_000_000
 
 
 def update_stack(site: Site, track: Track, ledger: Ledger, data: Path, as_of: datetime) -> str | None:
@@ -40,13 +36,16 @@ def update_stack(site: Site, track: Track, ledger: Ledger, data: Path, as_of: da
     Raises
     ------
     BadRevisionError
-        Too little disk space, or an interferogram file that is missing or damaged.
+        Something forbids to solve the stack; the text has numbers, see `engine.checks`.
     """
     store = track_store(track, data)
     accepted = ledger.revisions.accepted_interferograms(track.id)
     if not accepted:
         log.info("%s: no interferogram yet, so there is nothing to solve", track.id)
         return None
+    findings = check_stack(site, track, ledger, data, only_new=True)
+    refuse(findings)
+    _tell(findings, track, ledger, accepted, as_of)
     reference = _pinned_reference(site, track, ledger, store, accepted, as_of)
     if reference is None:
         return None
@@ -54,23 +53,6 @@ def update_stack(site: Site, track: Track, ledger: Ledger, data: Path, as_of: da
     if not accepted:
         return None
     return _next_revision(site, track, ledger, store, accepted, reference, data, as_of).id
-
-
-def track_store(track: Track, data: Path) -> TrackStore:
-    """The track's folder of interferograms and revisions."""
-    return TrackStore(data / track.site / track.name, track.grid.grid())
-
-
-def revision_settings(site: Site, track: Track) -> RevisionSettings:
-    """The site's rules in the engine's words."""
-    return RevisionSettings(
-        range_looks=track.range_looks,
-        azimuth_looks=track.azimuth_looks,
-        weight=Weight(site.inversion.weight),
-        min_redundancy=site.inversion.min_redundancy,
-        coherence_threshold=site.coherence.least_pixel,
-        min_temporal_coherence=site.inversion.min_temporal_coherence,
-    )
 
 
 def _pinned_reference(
@@ -107,6 +89,29 @@ def _pinned_reference(
     return chosen
 
 
+def _tell(
+    findings: list[Finding],
+    track: Track,
+    ledger: Ledger,
+    accepted: list[AcceptedInterferogram],
+    as_of: datetime,
+) -> None:
+    """Note what a person should know although the stack is solved; a network in pieces once for each new break."""
+    for finding in findings:
+        log.warning("%s: %s", track.id, finding)
+        if finding.number == 109:
+            begins = [piece[0].isoformat() for piece in pieces(stored(accepted))]
+            ledger.operations.record(
+                "network_in_pieces",
+                f"{track.id}: {finding}",
+                site=track.site,
+                track_id=track.id,
+                dedupe_key=f"network_in_pieces:{track.id}:{opaque_id(*begins)}",
+                details={"pieces_begin": begins},
+                as_of=as_of,
+            )
+
+
 def _with_phase_at(
     reference: ReferencePoint,
     accepted: list[AcceptedInterferogram],
@@ -115,11 +120,29 @@ def _with_phase_at(
     track: Track,
     as_of: datetime,
 ) -> list[AcceptedInterferogram]:
-    """Leave out pairs that say nothing about the reference pixel: one of them would poison every other pixel."""
-    phase = store.stack(stored(accepted)).reference_phase(reference.row, reference.column)
-    in_order = sorted(accepted, key=lambda entry: (entry.reference, entry.secondary))
-    good = []
-    for entry, value in zip(in_order, phase, strict=True):
+    """Leave out pairs that say nothing about the reference pixel: one of them would poison every other pixel.
+
+    Raises
+    ------
+    BadRevisionError
+        None says anything about it: then it is the reference pixel that is wrong.
+    """
+    newest = ledger.revisions.newest(track.id)
+    solved = newest is not None and (newest.reference_row, newest.reference_column) == (
+        reference.row,
+        reference.column,
+    )
+    # Those that were solved with this reference had phase there.
+    known = set(newest.interferograms) if newest is not None and solved else set()
+    good = [entry for entry in accepted if entry.id in known]
+    new = sorted((e for e in accepted if e.id not in known), key=lambda e: (e.reference, e.secondary))
+    if not new:
+        return good
+    phase = store.stack(stored(new)).reference_phase(reference.row, reference.column)
+    if not good:
+        missing = check_reference(phase, [member.name for member in stored(new)])
+        refuse(missing if np.all(~np.isfinite(phase) | (phase == 0)) else [])
+    for entry, value in zip(new, phase, strict=True):
         if np.isfinite(value) and value != 0:
             good.append(entry)
             continue
@@ -159,7 +182,6 @@ def _next_revision(
             "%s: revision %d already holds these %d interferograms", track.id, newest.number, len(members)
         )
         return newest
-    _check_disk(stack, store)
     number = ledger.revisions.next_number(track.id)
     folder = store.build_revision(number, members, settings, reference)
     log.info(
@@ -192,16 +214,3 @@ def _next_revision(
         ),
         as_of,
     )
-
-
-def _check_disk(stack: Stack, store: TrackStore) -> None:
-    """Refuse to begin what would fill the disk; a write that fails half-way helps nobody."""
-    pixels = stack.shape[0] * stack.shape[1]
-    needed = pixels * (len(stack.dates) * 6 + 80) + SPARE_BYTES
-    store.folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(store.folder).free
-    if free < needed:
-        raise BadRevisionError(
-            f"{store.folder}: {free / 1e9:.1f} GB are free, the next revision needs {needed / 1e9:.1f} GB; "
-            "make room or move the data folder (SAGWATCH_DATA)"
-        )

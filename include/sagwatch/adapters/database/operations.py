@@ -64,11 +64,6 @@ class Operations:
         with self._ledger.begin() as own:
             return own.scalar(statement) is not None
 
-    def note_credits(self, remaining: float | None, as_of: datetime) -> None:
-        """What HyP3 says is left this month; None where the account has no limit."""
-        with self._ledger.begin() as session:
-            session.add(CreditReading(read_at=as_of, remaining=remaining))
-
     def last_credits(self) -> CreditReading | None:
         """The newest reading, if there is any."""
         newest = (
@@ -76,3 +71,8 @@ class Operations:
         )
         with self._ledger.begin() as session:
             return session.scalar(newest)
+
+    def note_credits(self, remaining: float | None, as_of: datetime) -> None:
+        """What HyP3 says is left this month; None where the account has no limit."""
+        with self._ledger.begin() as session:
+            session.add(CreditReading(read_at=as_of, remaining=remaining))

@@ -78,11 +78,11 @@ class Revisions:
                 row.state, row.reason = "excluded", reason
 
     def newest(self, track_id: str) -> Revision | None:
-        """The revision of the highest number that was not abandoned, live or not yet."""
+        """The revision of the highest number, live or not yet."""
         with self._ledger.begin() as session:
             return session.scalar(
                 select(Revision)
-                .where(Revision.track_id == track_id, Revision.state != "abandoned")
+                .where(Revision.track_id == track_id)
                 .order_by(Revision.number.desc())
                 .limit(1)
             )
@@ -138,14 +138,6 @@ class Revisions:
                 session.add(known)
             _fill(known, built, as_of)
             return known
-
-    def abandon(self, revision_id: str, reason: str) -> None:
-        """Give a built revision up: it will never go live as it is; its summary says why."""
-        with self._ledger.begin() as session:
-            row = session.get(Revision, revision_id, with_for_update=True)
-            if row is not None and row.state == "built":
-                row.state = "abandoned"
-                row.summary = {**row.summary, "abandoned": reason}
 
 
 def _accepted(row: Interferogram, reference: date, secondary: date) -> AcceptedInterferogram:

@@ -19,7 +19,8 @@ class SiteStatus:
     """Counts over all tracks of a site.
 
     ``worst_velocity_mm_yr`` is the most negative line-of-sight velocity of a reliable point over any window.
-    ``revision``, ``last_epoch`` and ``mintpy_folder`` (below the data folder) are of the track published last.
+    ``revision``, ``last_epoch`` and ``mintpy_folder`` (below the data folder) are of the track published last;
+    ``equals_mintpy`` is whether the newest audit of every track found no difference, ``audited`` the newest of them.
     """
 
     site: str
@@ -40,6 +41,8 @@ class SiteStatus:
     revision: int | None
     last_epoch: date | None
     mintpy_folder: str | None
+    audited: date | None
+    equals_mintpy: bool | None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -97,7 +100,9 @@ SELECT
         AS unexplained,
     head.number AS revision,
     head.last_epoch,
-    head.folder AS mintpy_folder
+    head.folder AS mintpy_folder,
+    audit.at::date AS audited,
+    audit.equals_mintpy
 FROM sagwatch.site
 LEFT JOIN head ON head.site = site.name
 CROSS JOIN LATERAL (
@@ -112,6 +117,12 @@ CROSS JOIN LATERAL (
     FROM sagwatch.point_velocity JOIN sagwatch.point ON point.id = point_id JOIN track ON track.id = point.track_id
     WHERE track.site = site.name
 ) AS point
+LEFT JOIN LATERAL (
+    SELECT at, bool_and(equals_mintpy) AS equals_mintpy FROM (
+        SELECT DISTINCT ON (track_id) track_id, max(at) OVER () AS at, equals_mintpy
+        FROM analyst.audits WHERE audits.site = site.name ORDER BY track_id, audits.at DESC
+    ) AS newest GROUP BY at
+) AS audit ON true
 WHERE CASE WHEN CAST(:site AS text) IS NULL THEN site.archived_at IS NULL ELSE site.name = :site END
 ORDER BY site.name
 """

@@ -60,3 +60,22 @@ COMMENT ON VIEW analyst.revisions IS 'Every solution of every track; folder is t
 CREATE VIEW analyst.pipeline_events AS
 SELECT at, site, track_id, severity, kind, text, details FROM sagwatch.operation_event;
 COMMENT ON VIEW analyst.pipeline_events IS 'News about the pipeline, never about the ground: faults, credits, changed site files.';
+
+CREATE VIEW analyst.audits AS
+SELECT
+    event.at, event.site, event.track_id, event.severity = 'info' AS equals_mintpy, event.text,
+    revision.number AS revision_number,
+    (event.details ->> 'pixels')::int AS pixels, (event.details ->> 'of_pixels')::int AS of_pixels,
+    (event.details ->> 'seed')::bigint AS seed,
+    (event.details ->> 'whole_max_mm')::float AS displacement_mm, (event.details ->> 'allowed_mm')::float AS allowed_mm,
+    (event.details ->> 'torn_max_mm')::float AS displacement_torn_mm,
+    (event.details ->> 'allowed_torn_mm')::float AS allowed_torn_mm,
+    (event.details ->> 'velocity_max_mm_yr')::float AS velocity_mm_yr,
+    (event.details ->> 'allowed_mm_yr')::float AS allowed_mm_yr,
+    (event.details ->> 'counts_that_differ')::int AS counts_that_differ
+FROM sagwatch.operation_event AS event
+LEFT JOIN sagwatch.revision ON revision.id = event.details ->> 'revision_id'
+WHERE event.kind = 'audit';
+COMMENT ON VIEW analyst.audits IS
+    'Every audit of a published revision: the largest difference of any pixel to MintPy''s own programs, beside what is allowed. No numbers: a file was not what its hash says, or MintPy failed; text tells.';
+COMMENT ON COLUMN analyst.audits.seed IS 'Of the random sample of pixels that was compared; NULL: all of them.';

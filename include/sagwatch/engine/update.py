@@ -1,0 +1,548 @@
+"""Bring a track's stored solution up to date: what an update reads, and what it writes.
+
+There are no modes. The difference between the interferograms that are wanted and those of the revision before decides:
+the first epoch at which a pair came or went names the checkpoints that still hold, and from the newest of them on
+everything is solved again. Nothing in common, another configuration or another reference point: then from epoch 0.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sagwatch.engine import kernel
+from sagwatch.engine.interferogram import StoredInterferogram, map_array
+from sagwatch.engine.lines import fit_range
+from sagwatch.engine.manifest import WHOLE_RECORD, Manifest, ReferencePoint, RevisionSettings, Sealed
+from sagwatch.engine.network import Network
+from sagwatch.engine.sealed import (
+    CHECKPOINTS,
+    LOS,
+    PAIRS,
+    SERIES,
+    Made,
+    OpenBlock,
+    OpenCheckpoint,
+    open_block,
+    open_checkpoint,
+    read_block,
+    read_checkpoint,
+)
+from sagwatch.engine.stack import KnownPair, PairFiles, Stack
+from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE, elapsed_years, mintpy_years
+from sagwatch.engine.window import (
+    Checkpoint,
+    Effort,
+    Renewed,
+    Taken,
+    WindowSolution,
+    emission_epochs,
+    is_worth_keeping,
+    solve_from,
+)
+from sagwatch.errors import BadRevisionError
+
+log = logging.getLogger(__name__)
+
+Day = TypeVar("Day", date, int)
+
+_FEWEST_PIXELS, _MOST_PIXELS = 1024, 8192
+# Pixels by the epoch of a checkpoint that does not hold for them.
+Stale = Mapping[int, NDArray[np.int64]]
+StoredBlock = tuple[NDArray[np.float32], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Base:
+    """The revision that an update begins with. ``track`` is the folder that its sealed files lie in."""
+
+    track: Path
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What of the base still holds for a stack.
+
+    Attributes
+    ----------
+    checkpoints
+        By rising epoch; the solution is taken up at the last one.
+    blocks
+        Blocks of the series before the last checkpoint.
+    first
+        Epoch from which on everything is solved; 0 is a batch.
+    """
+
+    stack: Stack
+    base: Base | None
+    checkpoints: tuple[Sealed, ...]
+    blocks: tuple[Sealed, ...]
+
+    @property
+    def first(self) -> int:
+        return self.checkpoints[-1].epoch if self.checkpoints else 0
+
+    def kept(self, same: set[int]) -> tuple[Sealed, ...]:
+        """The base's files that stay, if its blocks that begin at ``same`` are solved again and nothing is new."""
+        solved_again = () if self.base is None else self.base.manifest.series
+        return (*self.blocks, *self.checkpoints, *(block for block in solved_again if block.epoch in same))
+
+    @cached_property
+    def first_pair(self) -> int:
+        """The first pair that is read, in the stack's order."""
+        return int(np.searchsorted(self.stack.network.earlier, self.first))
+
+
+def make_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
+    """Compare the wanted interferograms with those of the base."""
+    if base is None or base.manifest.block_epochs != effort.block_epochs:
+        return Plan(stack, None, (), ())
+    changed = {key_of(member) for member in stack.members} ^ {
+        key_of(member) for member in base.manifest.members
+    }
+    earliest = min((key[0] for key in changed), default=stack.dates[-1])
+    epochs = base.manifest.epochs
+    holds = tuple(
+        sealed
+        for sealed in base.manifest.checkpoints
+        if still_holds(sealed.epoch, sealed.length, epochs, stack.dates, earliest)
+        and is_worth_keeping(sealed.epoch, len(stack.dates), effort)
+    )
+    first = holds[-1].epoch if holds else 0
+    if epochs[:first] != stack.dates[:first]:
+        raise BadRevisionError(
+            "the epochs before the first change differ: this is a fault of Sagwatch, report it"
+        )
+    return Plan(stack, base, holds, tuple(block for block in base.manifest.series if block.after <= first))
+
+
+def still_holds(epoch: int, reach: int, before: Sequence[Day], after: Sequence[Day], earliest: Day) -> bool:
+    """Whether a solution can be taken up at a checkpoint.
+
+    Nothing that begins before it may have come or gone, and its rim must mean the same epochs: an epoch within it can
+    appear, or be gone, with pairs that all begin later.
+
+    Parameters
+    ----------
+    before, after
+        All epochs, when the checkpoint was made and now.
+    earliest
+        Where the first pair begins that came or went.
+    """
+    rim = slice(0, epoch + reach + 1)
+    return before[epoch] <= earliest and before[rim] == after[rim] and epoch + reach < len(after) - 1
+
+
+def key_of(member: StoredInterferogram) -> tuple[date, date, str, str]:
+    """What makes an interferogram another one; its baseline may be unknown, and NaN is never equal."""
+    return member.reference, member.secondary, member.id, member.sha256
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Layers without time of all pixels, flat, that are filled in strip by strip.
+
+    ``lines`` and ``line_epochs`` are by window; the whole record's name is `WHOLE_RECORD`.
+    """
+
+    temporal_coherence: NDArray[np.float32]
+    mean_coherence: NDArray[np.float32]
+    n_observations: NDArray[np.float32]
+    parts: NDArray[np.uint16]
+    redundant: NDArray[np.bool_]
+    reliable: NDArray[np.bool_]
+    lines: Mapping[str, Sequence[NDArray[Any]]]
+    line_epochs: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What some pixels say about epochs before the checkpoint at which all others were taken up, if it is news."""
+
+    pixels: NDArray[np.int64]
+    first: int
+    los_m: NDArray[np.float32]
+    pairs: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Past:
+    """A solution as it was at an earlier acquisition.
+
+    ``los_m`` and ``observed`` have shape (n_epochs, rows, columns), metres; ``temporal_coherence`` (rows, columns).
+    """
+
+    dates: tuple[date, ...]
+    los_m: NDArray[np.float32]
+    observed: NDArray[np.bool_]
+    temporal_coherence: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Update:
+    """One update of a track: the pixels strip by strip."""
+
+    plan: Plan
+    settings: RevisionSettings
+    reference: ReferencePoint
+    facts: Mapping[str, KnownPair] = field(repr=False)
+    effort: Effort
+    stale: Stale = field(default_factory=dict, repr=False)
+
+    @property
+    def stack(self) -> Stack:
+        return self.plan.stack
+
+    @cached_property
+    def n_pixels(self) -> int:
+        return self.stack.pixels
+
+    @cached_property
+    def reference_phase(self) -> NDArray[np.float32]:
+        return np.array(
+            [self.facts[member.id].reference_phase_rad for member in self.stack.members], np.float32
+        )
+
+    @cached_property
+    def years(self) -> NDArray[np.float64]:
+        return mintpy_years(self.stack.dates)
+
+    @cached_property
+    def emitted(self) -> tuple[int, ...]:
+        """Epochs of the checkpoints that are made anew."""
+        return emission_epochs(self.stack.network, self.plan.first, self.effort)
+
+    @cached_property
+    def _mapped(self) -> dict[int, StoredBlock]:
+        return {}
+
+    @cached_property
+    def _mapped_checkpoints(self) -> dict[int, Checkpoint]:
+        return {}
+
+    def stored(self, epoch: int) -> StoredBlock | None:
+        """The base's block that begins at an epoch, mapped; None if it has none or if it is of other epochs."""
+        if epoch not in self._mapped:
+            base = self.plan.base
+            sealed = self._of_base.get(epoch)
+            if base is None or sealed is None:
+                return None
+            self._mapped[epoch] = read_block(base.track, sealed)
+        return self._mapped[epoch]
+
+    @cached_property
+    def _of_base(self) -> dict[int, Sealed]:
+        if self.plan.base is None:
+            return {}
+        manifest, dates = self.plan.base.manifest, self.stack.dates
+        return {
+            sealed.epoch: sealed
+            for sealed in manifest.series
+            if manifest.epochs[sealed.epoch : sealed.after] == dates[sealed.epoch : sealed.after]
+        }
+
+    def solve(
+        self,
+        layers: Layers,
+        blocks: Sequence[OpenBlock],
+        checkpoints: Sequence[OpenCheckpoint],
+        land: NDArray[np.bool_],
+    ) -> tuple[list[Patch], set[int]]:
+        """Solve all pixels and fill the arrays.
+
+        Returns what is new before the blocks, and the first epochs of those blocks in which nothing is.
+        """
+        strips = self.strips()
+        patches: list[Patch] = []
+        same = {
+            block.made.epoch
+            for block in blocks
+            if (sealed := self._of_base.get(block.made.epoch)) and sealed.length == block.made.length
+        }
+        with PairFiles(self.stack, self.facts, self.plan.first_pair) as pairs:
+            work = StripWork(self, pairs, layers, blocks, checkpoints, land)
+            with ThreadPoolExecutor(self.effort.n_threads) as pool:
+                for number, (found, changed) in enumerate(pool.map(work.solve, strips), 1):
+                    patches += found
+                    same -= changed
+                    if len(strips) > 20 and number % (len(strips) // 10) == 0:
+                        log.info("%d of %d pixels are solved", strips[number - 1].stop, self.n_pixels)
+        return patches, same
+
+    def strips(self) -> list[slice]:
+        """Cut the pixels so that what all threads hold at a time fits the memory that is set, and the caches."""
+        pairs = self.stack.network.n_pairs - self.plan.first_pair
+        epochs = self.stack.network.n_epochs - self.plan.first
+        made = sum(8 * kernel.float_rows(self.stack.network.reach(epoch)) + 40 for epoch in self.emitted)
+        per_pixel = 8 * pairs + 16 * epochs + made + 200
+        most = self.effort.memory_bytes // (per_pixel * self.effort.n_threads)
+        size = int(np.clip(most, _FEWEST_PIXELS, _MOST_PIXELS))
+        return [slice(a, min(a + size, self.n_pixels)) for a in range(0, self.n_pixels, size)]
+
+    def renew(self, strip: slice, pairs: PairFiles) -> Renewed:
+        """Solve some pixels, each as far back as it needs."""
+
+        def source(
+            first_pair: int, pixels: NDArray[np.int64] | None
+        ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            return pairs.read(first_pair, strip, pixels)
+
+        renewed = solve_from(
+            self.stack.network,
+            self.reference_phase,
+            source,
+            [self._taken(sealed, strip) for sealed in self.plan.checkpoints],
+            self.settings.inversion,
+            replace(self.effort, threads=1),
+            strip.stop - strip.start,
+            years=self.years,
+        )
+        pixel = self.reference.row * self.stack.shape[1] + self.reference.column
+        if strip.start <= pixel < strip.stop:
+            _set_reference(renewed.newest, pixel - strip.start, self.stack.network)
+        return renewed
+
+    def history(
+        self, strip: slice, renewed: Renewed, first: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Series and pairs per epoch of some pixels from an epoch on, the new solution over what is stored."""
+        newest = renewed.newest
+        new_pairs = _as_bytes(newest.pairs_per_epoch)
+        if first >= newest.first:
+            return newest.los_m[first - newest.first :], new_pairs[first - newest.first :]
+        los_m = np.empty((self.stack.network.n_epochs - first, strip.stop - strip.start), np.float32)
+        pairs = np.empty(los_m.shape, np.uint8)
+        for block in self.plan.blocks:
+            if block.after > first:
+                skipped = max(first - block.epoch, 0)
+                rows = slice(block.epoch + skipped - first, block.after - first)
+                if (stored := self.stored(block.epoch)) is None:
+                    raise BadRevisionError(
+                        f"{block.name} is not of its epochs: a fault of Sagwatch, report it"
+                    )
+                los_m[rows], pairs[rows] = stored[0][skipped:, strip], stored[1][skipped:, strip]
+        los_m[newest.first - first :], pairs[newest.first - first :] = newest.los_m, new_pairs
+        for pixels, solution in renewed.older:
+            begin = max(first, solution.first)
+            los_m[begin - first :, pixels] = solution.los_m[begin - solution.first :]
+            pairs[begin - first :, pixels] = _as_bytes(solution.pairs_per_epoch[begin - solution.first :])
+        return los_m, pairs
+
+    def in_memory(self) -> Past:
+        """Solve all pixels without writing anything."""
+        parts = []
+        with PairFiles(self.stack, self.facts, self.plan.first_pair) as files:
+            for strip in self.strips():
+                renewed = self.renew(strip, files)
+                los_m, pairs = self.history(strip, renewed, 0)
+                parts.append((los_m, pairs, renewed.newest.temporal_coherence))
+        los_m, pairs, agreement = (np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
+        shape = self.stack.shape
+        return Past(
+            self.stack.dates,
+            los_m.reshape(-1, *shape),
+            pairs.reshape(-1, *shape) > 0,
+            agreement.reshape(shape),
+        )
+
+    def _taken(self, sealed: Sealed, strip: slice) -> Taken:
+        base = self.plan.base
+        if base is None:
+            raise BadRevisionError("a batch has no checkpoint: this is a fault of Sagwatch, report it")
+        stale = self.stale.get(sealed.epoch, np.zeros(0, np.int64)) - strip.start
+        inside = stale[(stale >= 0) & (stale < strip.stop - strip.start)]
+        return Taken(sealed.epoch, lambda: self._checkpoint(base, sealed).of(strip), inside)
+
+    def _checkpoint(self, base: Base, sealed: Sealed) -> Checkpoint:
+        if sealed.epoch not in self._mapped_checkpoints:
+            self._mapped_checkpoints[sealed.epoch] = read_checkpoint(base.track, sealed)
+        return self._mapped_checkpoints[sealed.epoch]
+
+
+@dataclass(frozen=True)
+class StripWork:
+    """Solves strips of pixels and writes what it finds into the arrays of all pixels."""
+
+    update: Update
+    pairs: PairFiles
+    layers: Layers
+    blocks: Sequence[OpenBlock]
+    checkpoints: Sequence[OpenCheckpoint]
+    land: NDArray[np.bool_]
+
+    def solve(self, strip: slice) -> tuple[list[Patch], set[int]]:
+        """Returns what is news before the blocks, and the first epochs of the blocks in which something is."""
+        renewed = self.update.renew(strip, self.pairs)
+        newest = renewed.newest
+        pairs = _as_bytes(newest.pairs_per_epoch)
+        changed = set()
+        for block in self.blocks:
+            rows = slice(block.made.epoch - newest.first, block.made.epoch - newest.first + block.made.length)
+            block.los_m[:, strip], block.pairs[:, strip] = newest.los_m[rows], pairs[rows]
+            if np.any(self._is_news(block.made.epoch, strip, newest.los_m[rows], pairs[rows])):
+                changed.add(block.made.epoch)
+        for target, made in zip(self.checkpoints, newest.checkpoints, strict=True):
+            target.floats[:, strip], target.counts[:, strip] = made.floats, made.counts
+        self._fill_layers(strip, renewed)
+        return [
+            patch for older in renewed.older for patch in self._patches(strip, newest.first, *older)
+        ], changed
+
+    def _patches(
+        self, strip: slice, before: int, pixels: NDArray[np.int64], solution: WindowSolution
+    ) -> Iterator[Patch]:
+        """What of some pixels' older solution is news: from the first block on in which it is."""
+        pairs = _as_bytes(solution.pairs_per_epoch)
+        for block in self.update.plan.blocks:
+            if not solution.first <= block.epoch < before:
+                continue
+            rows = slice(block.epoch - solution.first, block.after - solution.first)
+            news = self._is_news(block.epoch, pixels + strip.start, solution.los_m[rows], pairs[rows])
+            if np.any(news):
+                yield Patch(
+                    pixels[news] + strip.start,
+                    block.epoch,
+                    solution.los_m[rows.start : before - solution.first, news],
+                    pairs[rows.start : before - solution.first, news],
+                )
+                pixels, solution, pairs = pixels[~news], solution.of(np.flatnonzero(~news)), pairs[:, ~news]
+
+    def _is_news(
+        self,
+        epoch: int,
+        pixels: slice | NDArray[np.int64],
+        los_m: NDArray[np.floating],
+        pairs: NDArray[np.uint8],
+    ) -> NDArray[np.bool_]:
+        """Which pixels differ from what is stored by more than the tolerance, or in what is known."""
+        stored = self.update.stored(epoch)
+        if stored is None or stored[0].shape[0] != los_m.shape[0]:
+            return np.ones(los_m.shape[1], np.bool_)
+        old_m, old_pairs = stored[0][:, pixels], stored[1][:, pixels]
+        differs = ~(np.abs(old_m - los_m) <= self.update.effort.tolerance_mm / 1000.0)
+        if np.any(differs):
+            differs &= ~(np.isnan(old_m) & np.isnan(los_m))
+        return np.any(differs, axis=0) | np.any(old_pairs != pairs, axis=0)
+
+    def _fill_layers(self, strip: slice, renewed: Renewed) -> None:
+        newest, layers, update = renewed.newest, self.layers, self.update
+        layers.temporal_coherence[strip] = newest.temporal_coherence
+        layers.mean_coherence[strip] = newest.mean_coherence
+        layers.n_observations[strip] = newest.n_observations
+        layers.parts[strip] = newest.parts
+        layers.redundant[strip] = newest.redundant
+        with np.errstate(invalid="ignore"):
+            agrees = newest.temporal_coherence >= update.settings.min_temporal_coherence
+        layers.reliable[strip] = agrees & newest.redundant & self.land[strip]
+        for row, layer in enumerate(layers.lines[WHOLE_RECORD.name]):
+            layer[strip] = newest.line[row]
+        layers.line_epochs[WHOLE_RECORD.name][strip] = np.where(
+            np.isfinite(newest.line[kernel.VELOCITY]), update.stack.network.n_epochs, 0
+        )
+        self._fit_windows(strip, renewed)
+
+    def _fit_windows(self, strip: slice, renewed: Renewed) -> None:
+        windows, dates = self.update.settings.windows, self.update.stack.dates
+        size = strip.stop - strip.start
+        firsts = {
+            window.name: next(
+                i for i, day in enumerate(dates) if (dates[-1] - day).days <= (window.days or 0)
+            )
+            for window in windows
+        }
+        if not firsts:
+            return
+        first = min(firsts.values())
+        los_m, pairs = self.update.history(strip, renewed, first)
+        years = elapsed_years(dates)
+        for window in windows:
+            skip = firsts[window.name] - first
+            rows, n_epochs = np.empty((kernel.LINE_ROWS, size), np.float32), np.empty(size, np.uint16)
+            least = max(window.least_epochs, LEAST_EPOCHS_OF_A_LINE)
+            fit_range(0, size, years[first + skip :], los_m[skip:], pairs[skip:], least, rows, n_epochs)
+            for row, layer in enumerate(self.layers.lines[window.name]):
+                layer[strip] = rows[row]
+            self.layers.line_epochs[window.name][strip] = n_epochs
+
+
+def open_files(aside: Path, update: Update) -> tuple[list[OpenBlock], list[OpenCheckpoint]]:
+    """Make the blocks and checkpoints that an update fills, in a folder aside."""
+    network, size = update.stack.network, update.effort.block_epochs
+    blocks = [
+        open_block(Made.aside(aside, SERIES, epoch, min(size, network.n_epochs - epoch)), update.stack.shape)
+        for epoch in range(update.plan.first, network.n_epochs, size)
+    ]
+    checkpoints = [
+        open_checkpoint(Made.aside(aside, CHECKPOINTS, epoch, network.reach(epoch)), update.n_pixels)
+        for epoch in update.emitted
+    ]
+    return blocks, checkpoints
+
+
+def apply_patches(aside: Path, plan: Plan, patches: Sequence[Patch]) -> list[Made]:
+    """Write what is news of a few pixels into new versions of older blocks, in the folder aside."""
+    if plan.base is None or not patches:
+        return []
+    first = min(patch.first for patch in patches)
+    written = []
+    for block in plan.blocks:
+        if block.epoch < first:
+            continue
+        written.append(made := Made.aside(aside, SERIES, block.epoch, block.length))
+        _copy(plan.base.track / block.name, made.path)
+        los_m = map_array(made.path, LOS, writable=True).reshape(block.length, -1)
+        pairs = map_array(made.path, PAIRS, writable=True).reshape(block.length, -1)
+        for patch in patches:
+            if patch.first <= block.epoch:
+                source = slice(block.epoch - patch.first, block.after - patch.first)
+                los_m[:, patch.pixels], pairs[:, patch.pixels] = patch.los_m[source], patch.pairs[source]
+    return written
+
+
+def stale_after(plan: Plan, known: Stale, patches: Sequence[Patch]) -> Stale:
+    """Which pixels may not be taken up at a checkpoint that stays: those that were not before, and those with news.
+
+    A list of few pixels, because a new version of a checkpoint would be most of what an update writes.
+    """
+    return {
+        sealed.epoch: np.unique(
+            np.concatenate(
+                [
+                    known.get(sealed.epoch, np.zeros(0, np.int64)),
+                    *(patch.pixels for patch in patches if patch.first < sealed.epoch),
+                ]
+            )
+        )
+        for sealed in plan.checkpoints
+    }
+
+
+def _as_bytes(pairs_per_epoch: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    return np.minimum(pairs_per_epoch, 255).astype(np.uint8)
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    target.chmod(0o644)
+
+
+def _set_reference(solution: WindowSolution, pixel: int, network: Network) -> None:
+    """The reference pixel does not move and agrees with itself: that is its definition, as in MintPy."""
+    solution.los_m[:, pixel] = 0.0
+    solution.temporal_coherence[pixel] = 1.0
+    solution.n_observations[pixel] = network.n_pairs
+    solution.pairs_per_epoch[:, pixel] = network.pairs_per_epoch[solution.first :]
+    solution.parts[pixel] = 1
+    solution.redundant[pixel] = True
+    solution.line[:, pixel] = 0.0

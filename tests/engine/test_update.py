@@ -1,0 +1,175 @@
+"""A stored track is kept up to date: as a batch would, with fewer files written; old or new after a kill."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sagwatch.domain.grid import Grid
+from sagwatch.engine.manifest import ReferencePoint, RevisionSettings, read_manifest
+from sagwatch.engine.mintpy_programs import compare_with_mintpy
+from sagwatch.engine.revision import read_revision, solve_past, verify
+from sagwatch.engine.store import TrackStore
+from sagwatch.engine.window import Effort
+from sagwatch.errors import BadRevisionError
+from tests.engine.invented_ground import invent_stack
+
+SMALL = Grid(epsg=32649, west=478880.0, north=4139040.0, pixel_m=80.0, columns=24, rows=20)
+SETTINGS = RevisionSettings(range_looks=20, azimuth_looks=4)
+EFFORT = Effort(block_epochs=5, threads=2)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def invented(tmp_path_factory):
+    return invent_stack(tmp_path_factory.mktemp("long") / "track", n_epochs=36, grid=SMALL, gaps=0.08)
+
+
+@pytest.fixture
+def track(invented, tmp_path):
+    """A store of its own over the same interferograms."""
+    folder = tmp_path / "track"
+    folder.mkdir()
+    for name in ("interferograms", "geometry"):
+        (folder / name).mkdir()
+        for path in (invented.store.folder / name).iterdir():
+            os.link(path, folder / name / path.name)
+    return replace(invented, store=TrackStore(folder, SMALL))
+
+
+def until(invented, day):
+    return [member for member in invented.members if member.secondary <= day]
+
+
+def build(track, number, members, **changes):
+    reference = ReferencePoint(*track.reference)
+    return track.store.build_revision(number, members, replace(SETTINGS, **changes), reference, EFFORT)
+
+
+def assert_same_solution(one, other):
+    ours, theirs = read_revision(one), read_revision(other)
+    np.testing.assert_allclose(ours.los_m() * 1000, theirs.los_m() * 1000, rtol=0, atol=1e-3)
+    np.testing.assert_array_equal(ours.observed(), theirs.observed())
+    for name in ("n_observations", "parts", "redundant", "land"):
+        np.testing.assert_array_equal(getattr(ours.layers, name), getattr(theirs.layers, name), err_msg=name)
+    for name in ("temporal_coherence", "mean_coherence"):
+        np.testing.assert_allclose(
+            getattr(ours.layers, name), getattr(theirs.layers, name), rtol=0, atol=3e-6, err_msg=name
+        )
+    for window, line in ours.layers.lines.items():
+        other_line = theirs.layers.lines[window]
+        np.testing.assert_allclose(line.velocity_m_yr, other_line.velocity_m_yr, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(line.velocity_std_m_yr, other_line.velocity_std_m_yr, rtol=0, atol=1e-5)
+        np.testing.assert_array_equal(line.n_epochs, other_line.n_epochs)
+
+
+def test_acquisitions_one_by_one_end_with_the_batch_and_mintpy_agrees(track):
+    revision = build(track, 1, until(track, track.dates[24]))
+    for number, day in enumerate(track.dates[25:], 2):
+        revision = build(track, number, until(track, day))
+
+    manifest = read_manifest(revision)
+    batch = track.store.build_revision(
+        99, track.members, SETTINGS, ReferencePoint(*track.reference), EFFORT, from_scratch=True
+    )
+    assert manifest.first_solved > 0
+    assert read_manifest(batch).first_solved == 0
+    assert manifest.id == read_manifest(batch).id
+    assert_same_solution(revision, batch)
+    differences = compare_with_mintpy(revision)
+    assert differences.whole_max_mm < 0.002
+    assert differences.torn_max_mm < 0.02
+    assert differences.counts_that_differ == 0
+    verify(revision)
+
+
+def test_an_update_shares_what_did_not_change(track):
+    before = read_manifest(build(track, 1, until(track, track.dates[30])))
+    after = read_manifest(build(track, 2, until(track, track.dates[31])))
+
+    assert after.first_solved >= 10
+    kept = set(before.series) & set(after.series)
+    assert {block.epoch for block in kept} >= {0}
+    assert sum(block.length for block in after.series) == 32
+    assert [block.epoch for block in after.series] == list(range(0, 32, 5))
+
+
+def test_late_and_withdrawn_interferograms_reopen_the_solution_where_they_begin(track):
+    late = [member for member in track.members if member.reference == track.dates[27]]
+    without = [member for member in track.members if member not in late]
+    first = build(track, 1, without)
+
+    second = build(track, 2, track.members)
+    third = build(track, 3, without)
+
+    assert 0 < read_manifest(second).first_solved <= 27
+    assert_same_solution(third, first)
+    batch = track.store.build_revision(
+        9, track.members, SETTINGS, ReferencePoint(*track.reference), EFFORT, from_scratch=True
+    )
+    assert_same_solution(second, batch)
+
+
+def test_other_settings_or_another_reference_are_solved_from_the_beginning(track):
+    build(track, 1, until(track, track.dates[34]))
+
+    other = build(track, 2, track.members, coherence_threshold=0.3)
+    row, column = 9, 12
+    seen = np.isfinite(track.phase_rad[:, row, column])
+    members = [member for member, there in zip(track.members, seen, strict=True) if there]
+    build(track, 3, members[:-1])
+    moved = track.store.build_revision(4, members, SETTINGS, ReferencePoint(row, column), EFFORT)
+
+    assert read_manifest(other).first_solved == 0
+    assert read_manifest(moved).first_solved == 0
+
+
+def test_a_damaged_checkpoint_or_block_is_not_taken_up(track, caplog):
+    before = read_manifest(build(track, 1, until(track, track.dates[34])))
+    path = track.store.folder / before.checkpoints[-1].name
+    path.chmod(0o644)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+    after = build(track, 2, track.members)
+
+    assert read_manifest(after).first_solved == 0
+    assert "everything is solved anew" in caplog.text
+    with pytest.raises(BadRevisionError, match=r"checkpoints/.* is damaged"):
+        verify(track.store.revisions / before.folder_name)
+
+
+def test_a_missing_block_is_found_on_opening_and_never_reads_as_stable(track):
+    revision = build(track, 1, track.members)
+    (track.store.folder / read_manifest(revision).series[1].name).unlink()
+
+    with pytest.raises(BadRevisionError, match=r"series/.* is gone"):
+        read_revision(revision)
+
+
+def test_an_old_revision_takes_only_its_own_blocks_with_it(track):
+    first, second = build(track, 1, until(track, track.dates[34])), build(track, 2, track.members)
+    own = {sealed.name for sealed in read_manifest(first).shared} - {
+        sealed.name for sealed in read_manifest(second).shared
+    }
+
+    track.store.delete_revision(first.name)
+
+    assert own
+    assert not [name for name in own if (track.store.folder / name).exists()]
+    verify(second)
+
+
+def test_the_past_is_what_an_update_gave_then(track):
+    then = build(track, 1, until(track, track.dates[33]))
+    now = read_revision(build(track, 2, track.members))
+
+    past = solve_past(now, track.store.stack(track.members), SETTINGS, track.dates[33], EFFORT)
+
+    shown = read_revision(then)
+    np.testing.assert_allclose(past.los_m * 1000, shown.los_m() * 1000, rtol=0, atol=1e-3)
+    np.testing.assert_array_equal(past.observed, shown.observed())
+    np.testing.assert_allclose(past.temporal_coherence, shown.layers.temporal_coherence, rtol=0, atol=3e-6)
