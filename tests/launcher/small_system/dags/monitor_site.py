@@ -27,7 +27,11 @@ class Wait(BaseOperator):
         note("resume")
 
 
-@dag(dag_id="monitor_shaqu", schedule=None, max_active_runs=1)
+# As the real DAG does: on a busy machine Airflow may refuse the end of a task that a trigger has just woken.
+RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=1)}
+
+
+@dag(dag_id="monitor_shaqu", schedule=None, max_active_runs=1, default_args=RETRIES)
 def monitor():
     @task
     def detect():
