@@ -142,6 +142,38 @@ def test_a_damaged_checkpoint_or_block_is_not_taken_up(track, caplog):
         verify(track.store.revisions / before.folder_name)
 
 
+def spoil(path, how):
+    path.chmod(0o644)
+    if how == "gone":
+        path.unlink()
+    elif how == "cut short":
+        os.truncate(path, path.stat().st_size // 2)
+    else:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 64
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["gone", "cut short", "another bit"])
+@pytest.mark.parametrize("what", ["block before", "block solved again", "state"])
+def test_what_an_update_would_take_up_is_not_taken_up_damaged(track, caplog, what, how):
+    folder = build(track, 1, until(track, track.dates[34]))
+    before = read_manifest(folder)
+    first = before.checkpoints[-1].epoch
+    path = {
+        "block before": track.store.folder / next(b.name for b in before.series if b.after == first),
+        "block solved again": track.store.folder / next(b.name for b in before.series if b.epoch == first),
+        "state": folder / "updateState.h5",
+    }[what]
+    spoil(path, how)
+
+    after = build(track, 2, track.members)
+
+    assert read_manifest(after).first_solved == 0
+    assert "everything is solved anew" in caplog.text
+    verify(after)
+
+
 def test_a_missing_block_is_found_on_opening_and_never_reads_as_stable(track):
     revision = build(track, 1, track.members)
     (track.store.folder / read_manifest(revision).series[1].name).unlink()
