@@ -1,6 +1,7 @@
 """A stored track is kept up to date: as a batch would, with fewer files written; old or new after a kill."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,6 +141,15 @@ def test_a_damaged_checkpoint_or_block_is_not_taken_up(track, caplog):
     assert "everything is solved anew" in caplog.text
     with pytest.raises(BadRevisionError, match=r"checkpoints/.* is damaged"):
         verify(track.store.revisions / before.folder_name)
+
+
+def test_two_that_build_the_same_revision_at_once_end_with_one(track):
+    build(track, 1, until(track, track.dates[33]))
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: build(track, 2, track.members), range(2))
+
+    assert one == other
+    verify(one)
 
 
 def spoil(path, how):

@@ -144,6 +144,9 @@ def build_revision(
     track = revisions.parent
     job = _Job(target, number, identity, stack, grid, geometry, geometry_sha256, settings, reference, effort)
     with one_writer(track):
+        if target.exists():  # somebody else made it while this one waited
+            verify(target)
+            return target
         remove_leftovers(revisions)
         base = (
             None if from_scratch else _base(revisions, identity, settings, reference, grid, geometry_sha256)
