@@ -5,10 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from sagwatch.domain.grid import Grid
+from sagwatch.engine.files import sha256_of
 from sagwatch.engine.manifest import ReferencePoint, RevisionSettings, read_manifest
 from sagwatch.engine.mintpy_programs import compare_with_mintpy
 from sagwatch.engine.revision import read_revision, solve_past, verify
@@ -150,6 +152,38 @@ def test_two_that_build_the_same_revision_at_once_end_with_one(track):
 
     assert one == other
     verify(one)
+
+
+def test_a_file_replaced_under_its_name_is_another_interferogram(track):
+    build(track, 1, track.members)
+    member = track.members[-2]
+    path = track.store.interferogram_path(member.id)
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)
+    with h5py.File(path, "r+") as file:
+        file["unwrapPhase"][...] += 2.0
+    replaced = replace(member, sha256=sha256_of(path))
+    members = [replaced if each is member else each for each in track.members]
+
+    update = build(track, 2, members)
+    batch = track.store.build_revision(
+        3, members, SETTINGS, ReferencePoint(*track.reference), EFFORT, from_scratch=True
+    )
+
+    assert read_manifest(update).first_solved > 0
+    assert_same_solution(update, batch)
+
+
+@pytest.mark.parametrize("how", ["gone", "cut short"])
+def test_a_part_of_the_stack_that_is_damaged_is_made_anew(track, how):
+    before = read_manifest(build(track, 1, until(track, track.dates[34])))
+    spoil(track.store.folder / before.stack[0].name, how)
+
+    after = build(track, 2, track.members)
+
+    verify(after)
+    assert read_manifest(after).first_solved > 0
 
 
 def spoil(path, how):

@@ -189,6 +189,9 @@ def _make(job: _Job, base: Base | None) -> None:
     plan = _checked_plan(stack, base, effort)
     refuse(check_disk(track, needed_bytes(stack.network, job.grid.pixels, plan.first, effort)))
     known, stale = ({}, {}) if plan.base is None else _state(revisions, plan.base)
+    # A file that was replaced under its name is another interferogram: what was known of it holds no more.
+    unchanged = set() if plan.base is None else {key_of(member) for member in plan.base.manifest.members}
+    known = {member.id: known[member.id] for member in stack.members if key_of(member) in unchanged}
     facts = replace(stack, known=known).facts(reference.row, reference.column)
     check_reference(
         np.array([facts[member.id].reference_phase_rad for member in stack.members], np.float32),
