@@ -1,5 +1,6 @@
 """A stored track is kept up to date: as a batch would, with fewer files written; old or new after a kill."""
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -184,6 +185,21 @@ def test_a_part_of_the_stack_that_is_damaged_is_made_anew(track, how):
 
     verify(after)
     assert read_manifest(after).first_solved > 0
+
+
+def test_a_disk_that_fills_up_meanwhile_is_said_and_leaves_nothing(track, monkeypatch):
+    """Room is reserved before it is mapped: a full disk would otherwise kill the process by SIGBUS."""
+    build(track, 1, until(track, track.dates[34]))
+    before = sorted(path for path in track.store.folder.rglob("*"))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(BadRevisionError, match=r"\[E106\] .*No space left"):
+        build(track, 2, track.members)
+
+    assert sorted(path for path in track.store.folder.rglob("*")) == before
 
 
 def spoil(path, how):

@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import shutil
@@ -31,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
-from sagwatch.engine.checks import check_disk, needed_bytes, refuse
+from sagwatch.engine.checks import Finding, check_disk, needed_bytes, refuse
 from sagwatch.engine.files import ASIDE, folder_aside, make_durable, one_writer, remove_leftovers, sha256_of
 from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import (
@@ -156,6 +157,10 @@ def build_revision(
         except DamagedBaseError as problem:
             log.warning("%s; everything is solved anew", problem)
             _make(job, None)
+        except OSError as problem:
+            if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise BadRevisionError(str(Finding(106, True, f"{track}: {problem.strerror}"))) from problem
     return target
 
 
