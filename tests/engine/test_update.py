@@ -202,6 +202,31 @@ def test_a_disk_that_fills_up_meanwhile_is_said_and_leaves_nothing(track, monkey
     assert sorted(path for path in track.store.folder.rglob("*")) == before
 
 
+def test_a_strange_folder_among_the_revisions_changes_nothing(track):
+    first = build(track, 1, until(track, track.dates[34]))
+    (track.store.revisions / "lost+found").mkdir()
+    (track.store.revisions / "zz copy-of-2").mkdir()
+
+    second = build(track, 2, track.members)
+    track.store.delete_revision(first.name)
+
+    assert read_manifest(second).first_solved > 0
+    verify(second)
+
+
+def test_a_damaged_revision_does_not_keep_others_from_being_deleted(track, caplog):
+    first = build(track, 1, until(track, track.dates[33]))
+    evidence = build(track, 2, until(track, track.dates[34]))
+    spoil(evidence / "manifest.json", "cut short")
+    shared = sorted(track.store.folder.glob("series/*"))
+
+    track.store.delete_revision(first.name)
+
+    assert not first.exists()
+    assert sorted(track.store.folder.glob("series/*")) == shared
+    assert "no shared file is deleted" in caplog.text
+
+
 def spoil(path, how):
     path.chmod(0o644)
     if how == "gone":

@@ -21,6 +21,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -77,6 +78,9 @@ from sagwatch.engine.window import Effort
 from sagwatch.errors import BadRevisionError, DamagedBaseError
 
 log = logging.getLogger(__name__)
+
+# `folder_name`; anything else that lies there (a copy, somebody's notes) is none of ours.
+_FOLDER = re.compile(r"\d{6,}-[0-9a-f]{12}")
 
 __all__ = [
     "MANIFEST",
@@ -277,14 +281,19 @@ def delete_revision(revisions: Path, name: str) -> None:
         doomed = revisions / f"{ASIDE}deleted-{manifest.folder_name}"
         (revisions / name).rename(doomed)
         shutil.rmtree(doomed)
-        folders = revision_folders(revisions)
-        named = {sealed.name for folder in folders for sealed in read_manifest(folder).shared}
+        try:
+            folders = revision_folders(revisions)
+            named = {sealed.name for folder in folders for sealed in read_manifest(folder).shared}
+        except BadRevisionError as problem:
+            # Nobody knows what it stands on, so everything stays until it is moved away.
+            log.warning("%s; until then no shared file is deleted", problem)
+            return
         remove_unnamed(revisions.parent, named)
 
 
 def revision_folders(revisions: Path) -> list[Path]:
     """All complete revisions in a track's folder of them, oldest first."""
-    return sorted(path for path in revisions.glob("*") if path.is_dir() and not path.name.startswith(ASIDE))
+    return sorted(path for path in revisions.glob("*-*") if path.is_dir() and _FOLDER.fullmatch(path.name))
 
 
 def _base(
