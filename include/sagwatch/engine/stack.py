@@ -212,9 +212,8 @@ class PairFiles:
                 for row, at in ((phase[i], known.phase_at), (coherence[i], known.coherence_at)):
                     target = row if stretch is None else stretch
                     if os.preadv(opened, [target.data], at + 4 * (strip.start + first)) != target.nbytes:
-                        raise BadRevisionError(
-                            f"{self._stack.path(member)} is cut short; fetch the product again"
-                        )
+                        where = f"{self._stack.path(member)} (pair {member.name}) is cut short"
+                        raise BadRevisionError(str(Finding(107, True, where)))
                     if stretch is not None and pixels is not None:
                         np.take(stretch, pixels - first, out=row)
             finally:
