@@ -13,6 +13,7 @@
     ├── GoneError                the service has deleted what is asked for; it has to be ordered again
     ├── BadProductError          a product that must not touch a stack; it is quarantined with this text
     ├── BadRevisionError         a revision that cannot be built, verified or put live
+    │   └── DamagedBaseError     a file that an update would take up is damaged; solved from the beginning instead
     └── FencedError              another writer has moved on; this one must stop without a trace
 """
 
@@ -67,6 +68,10 @@ class BadProductError(SagwatchError):
 
 class BadRevisionError(SagwatchError):
     """A revision cannot be built, verified or put live."""
+
+
+class DamagedBaseError(BadRevisionError):
+    """A file that an update would take up is missing or damaged: the answer comes from the beginning instead."""
 
 
 class FencedError(SagwatchError):

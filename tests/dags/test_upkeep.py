@@ -193,6 +193,7 @@ def differences(**changed: float) -> Differences:
         (differences(torn_max_mm=0.021), ("torn networks",)),
         (differences(velocity_max_mm_yr=float("nan")), ("velocity by up to nan",)),
         (differences(pixels=0), ("no pixel",)),
+        (differences(counts_that_differ=1), ("1 pixels have another number",)),
     ],
 )
 def test_what_is_beyond_the_tolerance_is_named(found: Differences, words: tuple[str, ...]) -> None:

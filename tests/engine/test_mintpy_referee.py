@@ -85,6 +85,20 @@ def test_other_settings_are_mintpys_too(tmp_path, settings):
     assert differences.counts_that_differ == 0
 
 
+def test_what_is_unknown_by_definition_is_no_difference(tmp_path):
+    settings = RevisionSettings(20, 4, coherence_threshold=0.6, min_redundancy=0.0)
+    invented = invent_stack(tmp_path / "track", n_epochs=9, neighbours=3, grid=SMALL)
+    revision = invented.store.build_revision(
+        1, invented.members, settings, ReferencePoint(*invented.reference)
+    )
+
+    differences = compare_with_mintpy(revision)
+
+    assert differences.max_mm < 0.01
+    assert differences.velocity_max_mm_yr < 0.01
+    assert differences.counts_that_differ == 0
+
+
 def test_a_wrong_displacement_would_be_seen(tmp_path, built):
     """The referee must not be blind: shift one epoch of the stored series by a tenth of a millimetre."""
     ours = built.revision

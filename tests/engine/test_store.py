@@ -265,7 +265,7 @@ def test_damage_to_the_manifest_or_an_interferogram_is_found(small):
     verify(revision)
 
     damage(small.store.interferogram_path(small.members[1].id))
-    with pytest.raises(BadRevisionError, match=f"{small.members[1].name}.*is damaged"):
+    with pytest.raises(BadRevisionError, match=rf"\[E107\].*{small.members[1].name}.*is damaged"):
         verify(revision)
     with pytest.raises(BadRevisionError, match="fetch the product again"):
         build(small, number=2)

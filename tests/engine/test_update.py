@@ -1,13 +1,17 @@
 """A stored track is kept up to date: as a batch would, with fewer files written; old or new after a kill."""
 
+import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from sagwatch.domain.grid import Grid
+from sagwatch.engine.files import sha256_of
 from sagwatch.engine.manifest import ReferencePoint, RevisionSettings, read_manifest
 from sagwatch.engine.mintpy_programs import compare_with_mintpy
 from sagwatch.engine.revision import read_revision, solve_past, verify
@@ -140,6 +144,119 @@ def test_a_damaged_checkpoint_or_block_is_not_taken_up(track, caplog):
     assert "everything is solved anew" in caplog.text
     with pytest.raises(BadRevisionError, match=r"checkpoints/.* is damaged"):
         verify(track.store.revisions / before.folder_name)
+
+
+def test_two_that_build_the_same_revision_at_once_end_with_one(track):
+    build(track, 1, until(track, track.dates[33]))
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: build(track, 2, track.members), range(2))
+
+    assert one == other
+    verify(one)
+
+
+def test_a_file_replaced_under_its_name_is_another_interferogram(track):
+    build(track, 1, track.members)
+    member = track.members[-2]
+    path = track.store.interferogram_path(member.id)
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)
+    with h5py.File(path, "r+") as file:
+        file["unwrapPhase"][...] += 2.0
+    replaced = replace(member, sha256=sha256_of(path))
+    members = [replaced if each is member else each for each in track.members]
+
+    update = build(track, 2, members)
+    batch = track.store.build_revision(
+        3, members, SETTINGS, ReferencePoint(*track.reference), EFFORT, from_scratch=True
+    )
+
+    assert read_manifest(update).first_solved > 0
+    assert_same_solution(update, batch)
+
+
+@pytest.mark.parametrize("how", ["gone", "cut short"])
+def test_a_part_of_the_stack_that_is_damaged_is_made_anew(track, how):
+    before = read_manifest(build(track, 1, until(track, track.dates[34])))
+    spoil(track.store.folder / before.stack[0].name, how)
+
+    after = build(track, 2, track.members)
+
+    verify(after)
+    assert read_manifest(after).first_solved > 0
+
+
+def test_a_disk_that_fills_up_meanwhile_is_said_and_leaves_nothing(track, monkeypatch):
+    """Room is reserved before it is mapped: a full disk would otherwise kill the process by SIGBUS."""
+    build(track, 1, until(track, track.dates[34]))
+    before = sorted(path for path in track.store.folder.rglob("*"))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(BadRevisionError, match=r"\[E106\] .*No space left"):
+        build(track, 2, track.members)
+
+    assert sorted(path for path in track.store.folder.rglob("*")) == before
+
+
+def test_a_strange_folder_among_the_revisions_changes_nothing(track):
+    first = build(track, 1, until(track, track.dates[34]))
+    (track.store.revisions / "lost+found").mkdir()
+    (track.store.revisions / "zz copy-of-2").mkdir()
+
+    second = build(track, 2, track.members)
+    track.store.delete_revision(first.name)
+
+    assert read_manifest(second).first_solved > 0
+    verify(second)
+
+
+def test_a_damaged_revision_does_not_keep_others_from_being_deleted(track, caplog):
+    first = build(track, 1, until(track, track.dates[33]))
+    evidence = build(track, 2, until(track, track.dates[34]))
+    spoil(evidence / "manifest.json", "cut short")
+    shared = sorted(track.store.folder.glob("series/*"))
+
+    track.store.delete_revision(first.name)
+
+    assert not first.exists()
+    assert sorted(track.store.folder.glob("series/*")) == shared
+    assert "no shared file is deleted" in caplog.text
+
+
+def spoil(path, how):
+    path.chmod(0o644)
+    if how == "gone":
+        path.unlink()
+    elif how == "cut short":
+        os.truncate(path, path.stat().st_size // 2)
+    else:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 64
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["gone", "cut short", "another bit"])
+@pytest.mark.parametrize("what", ["block before", "block solved again", "state"])
+def test_what_an_update_would_take_up_is_not_taken_up_damaged(track, caplog, what, how):
+    folder = build(track, 1, until(track, track.dates[34]))
+    before = read_manifest(folder)
+    first = before.checkpoints[-1].epoch
+    path = {
+        "block before": track.store.folder / next(b.name for b in before.series if b.after == first),
+        "block solved again": track.store.folder / next(b.name for b in before.series if b.epoch == first),
+        "state": folder / "updateState.h5",
+    }[what]
+    spoil(path, how)
+
+    after = build(track, 2, track.members)
+
+    assert read_manifest(after).first_solved == 0
+    assert "everything is solved anew" in caplog.text
+    verify(after)
 
 
 def test_a_missing_block_is_found_on_opening_and_never_reads_as_stable(track):

@@ -24,6 +24,15 @@ def test_fit_line_recovers_the_invented_rate_and_offset():
     np.testing.assert_array_equal(line.n_epochs, 45)
 
 
+def test_a_pixel_first_seen_late_has_no_line_of_the_whole_record():
+    series = np.outer(elapsed_years(DATES), [-0.1, -0.1]).astype(np.float32)
+    series[:20, 1] = np.nan
+
+    velocity_m_yr = fit_windows(DATES, series, [Window("whole", None, 3)])["whole"].velocity_m_yr
+
+    np.testing.assert_array_equal(np.isnan(velocity_m_yr), [False, True])
+
+
 def test_the_whole_record_is_mintpys_line():
     rng = np.random.default_rng(8)
     series = rng.normal(0, 0.01, (45, 50)).astype(np.float32)

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from sagwatch.errors import BadRevisionError
+
 ASIDE = ".making-"
 _CHUNK = 1 << 20
 _AT_A_TIME = 8
@@ -99,7 +101,12 @@ def folder_aside(target: Path) -> Iterator[Path]:
 def one_writer(folder: Path) -> Iterator[None]:
     """Wait until nobody else changes a track's folder; readers are not concerned."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as problem:
+        raise BadRevisionError(
+            f"{folder} cannot be written to ({problem.strerror}); give it to the user who runs Sagwatch"
+        ) from problem
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -5,6 +5,8 @@ Each file is a MintPy stack of one pair, so every MintPy tool can look at it by 
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -184,7 +186,19 @@ def map_array(path: Path, name: str, *, writable: bool = False) -> NDArray[Any]:
 def map_at(
     path: Path, offset: int, shape: tuple[int, ...], dtype: DTypeLike, *, writable: bool = False
 ) -> NDArray[Any]:
-    """Map an array whose place in the file is known."""
+    """Map an array whose place in the file is known.
+
+    Raises
+    ------
+    BadRevisionError
+        The file is missing or damaged.
+    OSError
+        The disk has no room for an array that is to be filled.
+    """
+    if writable:
+        # Otherwise the file is a hole, and a full disk is a SIGBUS at the first pixel: the process dies without a word.
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), offset, math.prod(shape) * np.dtype(dtype).itemsize)
     try:
         return np.memmap(path, dtype, "r+" if writable else "r", offset, shape)
     except (OSError, ValueError) as problem:

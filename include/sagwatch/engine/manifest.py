@@ -260,7 +260,7 @@ def check_hashes(folder: Path, members: Sequence[StoredInterferogram]) -> None:
     for member in members:
         path = folder / f"{member.id}.h5"
         if sha256_of(path) != member.sha256:
-            raise BadRevisionError(f"{path} (pair {member.name}) is damaged; fetch the product again")
+            raise BadRevisionError(str(Finding(107, True, f"{path} (pair {member.name}) is damaged")))
 
 
 def check_sealed(track: Path, files: Sequence[Sealed], *, hashes: bool) -> None:

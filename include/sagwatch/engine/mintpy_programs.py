@@ -30,6 +30,7 @@ from sagwatch.engine.manifest import (
     read_manifest,
 )
 from sagwatch.engine.revision import Revision, read_revision
+from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE
 from sagwatch.errors import BadInputError, SagwatchError
 
 _PROGRAM_SECONDS = 6 * 3600
@@ -269,11 +270,15 @@ def _differences(ours: Revision, folder: Path, inverted: NDArray[np.bool_]) -> D
     # float64 before subtracting, or the difference would itself be rounded.
     gap_mm = np.zeros(ours.grid.shape)
     square_mm2 = np.zeros(ours.grid.shape)
-    with open_hdf5(folder / "timeseries.h5") as file:
+    pairs_so_far = np.cumsum(ours.observed(), axis=0, dtype=np.uint16)
+    # First seen late: unknown before, where MintPy's smallest velocities say 0, and without a line.
+    late = pairs_so_far[1] == 0
+    has_line = inverted & ~late & (len(ours.epochs) >= LEAST_EPOCHS_OF_A_LINE)
+    with open_hdf5(folder / "timeseries.h5") as file, open_hdf5(ours.folder / "timeseries.h5") as own:
         for epoch in range(len(ours.epochs)):
-            theirs = file["timeseries"][epoch].astype(np.float64)
-            with open_hdf5(ours.folder / "timeseries.h5") as own:
-                step_mm = np.where(inverted, 1000.0 * (own["timeseries"][epoch] - theirs), 0.0)
+            theirs, mine = (one["timeseries"][epoch].astype(np.float64) for one in (file, own))
+            mine[late & (pairs_so_far[epoch] == 0) & np.isnan(mine)] = 0.0
+            step_mm = np.where(inverted, 1000.0 * (mine - theirs), 0.0)
             gap_mm = np.maximum(gap_mm, np.abs(step_mm))
             square_mm2 += step_mm**2 / len(ours.epochs)
     velocity_mm_yr = 1000.0 * (line.velocity_m_yr - _read(folder / "velocity.h5", "velocity"))
@@ -290,9 +295,9 @@ def _differences(ours: Revision, folder: Path, inverted: NDArray[np.bool_]) -> D
         whole_rms_mm=_root_mean(square_mm2[whole]),
         torn_max_mm=_largest(gap_mm[torn]),
         torn_rms_mm=_root_mean(square_mm2[torn]),
-        velocity_max_mm_yr=_largest(velocity_mm_yr[inverted]),
-        velocity_rms_mm_yr=_root_mean(velocity_mm_yr[inverted] ** 2),
-        velocity_std_max_mm_yr=_largest(std_mm_yr[inverted]),
+        velocity_max_mm_yr=_largest(velocity_mm_yr[has_line]),
+        velocity_rms_mm_yr=_root_mean(velocity_mm_yr[has_line] ** 2),
+        velocity_std_max_mm_yr=_largest(std_mm_yr[has_line]),
         temporal_coherence_max=_largest(agreement[inverted]),
         counts_that_differ=int(counts.sum()),
     )

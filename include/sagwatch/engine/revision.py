@@ -18,8 +18,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
-from sagwatch.engine.checks import check_disk, needed_bytes, refuse
+from sagwatch.engine.checks import Finding, check_disk, needed_bytes, refuse
 from sagwatch.engine.files import ASIDE, folder_aside, make_durable, one_writer, remove_leftovers, sha256_of
 from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import (
@@ -56,6 +58,7 @@ from sagwatch.engine.manifest import (
 )
 from sagwatch.engine.revision_files import (
     TEMPLATES,
+    UPDATE_STATE,
     copy_geometry,
     make_stack_parts,
     read_line,
@@ -68,13 +71,16 @@ from sagwatch.engine.revision_files import (
 )
 from sagwatch.engine.sealed import CHECKPOINTS, KINDS, SERIES, STACK, remove_unnamed, seal
 from sagwatch.engine.solve import check_reference
-from sagwatch.engine.stack import Stack
-from sagwatch.engine.update import Base, Past, Plan, Update, key_of, make_plan
+from sagwatch.engine.stack import KnownPair, Stack
+from sagwatch.engine.update import Base, Past, Plan, Stale, Update, key_of, make_plan
 from sagwatch.engine.velocity import Line
 from sagwatch.engine.window import Effort
-from sagwatch.errors import BadRevisionError
+from sagwatch.errors import BadRevisionError, DamagedBaseError
 
 log = logging.getLogger(__name__)
+
+# `folder_name`; anything else that lies there (a copy, somebody's notes) is none of ours.
+_FOLDER = re.compile(r"\d{6,}-[0-9a-f]{12}")
 
 __all__ = [
     "MANIFEST",
@@ -141,55 +147,107 @@ def build_revision(
         return target
     effort = effort or Effort()
     track = revisions.parent
+    job = _Job(target, number, identity, stack, grid, geometry, geometry_sha256, settings, reference, effort)
     with one_writer(track):
+        if target.exists():  # somebody else made it while this one waited
+            verify(target)
+            return target
         remove_leftovers(revisions)
         base = (
             None if from_scratch else _base(revisions, identity, settings, reference, grid, geometry_sha256)
         )
-        plan = _checked_plan(stack, base, effort)
-        refuse(check_disk(track, needed_bytes(stack.network, grid.pixels, plan.first, effort)))
-        known, stale = (
-            ({}, {}) if plan.base is None else read_state(revisions / plan.base.manifest.folder_name)
-        )
-        facts = replace(stack, known=known).facts(reference.row, reference.column)
-        check_reference(
-            np.array([facts[member.id].reference_phase_rad for member in stack.members], np.float32),
-            [member.name for member in stack.members],
-        )
-        update = Update(plan, settings, reference, facts, effort, stale)
-        with folder_aside(target) as aside:
-            write_template(aside, stack_attributes(stack, reference, grid))
-            copy_geometry(aside, geometry)
-            parts, old_parts = make_stack_parts(aside, stack, facts, plan.base, effort.block_epochs)
-            made, same = write_solution(aside, update)
-            # All large files at once: what is written after this are views of a few kilobytes.
-            hashes = make_durable([path for path in aside.rglob("*.h5") if path.name not in TEMPLATES])
-            sealed = seal(track, [*parts, *made], hashes)
-            kept = (*old_parts, *plan.kept(same))
-            shared = {kind: _together(kind, kept, sealed) for kind in KINDS}
-            write_stack(aside, stack, facts, shared[STACK])
-            write_series(aside, update, shared[SERIES])
-            names = file_names(aside)
-            hashes |= make_durable([aside / name for name in names if aside / name not in hashes])
-            manifest = Manifest(
-                id=identity,
-                number=number,
-                grid=grid,
-                reference=reference,
-                settings=settings_json(settings),
-                epochs=stack.dates,
-                members=stack.members,
-                geometry_sha256=geometry_sha256,
-                files={name: describe(aside / name, hashes[aside / name]) for name in names},
-                versions=package_versions(),
-                series=shared[SERIES],
-                checkpoints=shared[CHECKPOINTS],
-                stack=shared[STACK],
-                block_epochs=effort.block_epochs,
-                first_solved=plan.first,
-            )
-            (aside / MANIFEST).write_text(json.dumps(manifest.as_json(), default=str) + "\n")
+        try:
+            _make(job, base)
+        except DamagedBaseError as problem:
+            log.warning("%s; everything is solved anew", problem)
+            _make(job, None)
+        except OSError as problem:
+            if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise BadRevisionError(str(Finding(106, True, f"{track}: {problem.strerror}"))) from problem
     return target
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a revision is to be made of; see `build_revision`."""
+
+    target: Path
+    number: int
+    identity: str
+    stack: Stack
+    grid: Grid
+    geometry: Path
+    geometry_sha256: str
+    settings: RevisionSettings
+    reference: ReferencePoint
+    effort: Effort
+
+
+def _make(job: _Job, base: Base | None) -> None:
+    """Solve, and make the folder.
+
+    Raises
+    ------
+    DamagedBaseError
+        Nothing was made; without the base it can be.
+    """
+    stack, effort, reference = job.stack, job.effort, job.reference
+    revisions = job.target.parent
+    track = revisions.parent
+    plan = _checked_plan(stack, base, effort)
+    refuse(check_disk(track, needed_bytes(stack.network, job.grid.pixels, plan.first, effort)))
+    known, stale = ({}, {}) if plan.base is None else _state(revisions, plan.base)
+    # A file that was replaced under its name is another interferogram: what was known of it holds no more.
+    unchanged = set() if plan.base is None else {key_of(member) for member in plan.base.manifest.members}
+    known = {member.id: known[member.id] for member in stack.members if key_of(member) in unchanged}
+    facts = replace(stack, known=known).facts(reference.row, reference.column)
+    check_reference(
+        np.array([facts[member.id].reference_phase_rad for member in stack.members], np.float32),
+        [member.name for member in stack.members],
+    )
+    update = Update(plan, job.settings, reference, facts, effort, stale)
+    with folder_aside(job.target) as aside:
+        write_template(aside, stack_attributes(stack, reference, job.grid))
+        copy_geometry(aside, job.geometry)
+        parts, old_parts = make_stack_parts(aside, stack, facts, plan.base, effort.block_epochs)
+        made, same = write_solution(aside, update)
+        # All large files at once: what is written after this are views of a few kilobytes.
+        hashes = make_durable([path for path in aside.rglob("*.h5") if path.name not in TEMPLATES])
+        sealed = seal(track, [*parts, *made], hashes)
+        kept = (*old_parts, *plan.kept(same))
+        shared = {kind: _together(kind, kept, sealed) for kind in KINDS}
+        write_stack(aside, stack, facts, shared[STACK])
+        write_series(aside, update, shared[SERIES])
+        names = file_names(aside)
+        hashes |= make_durable([aside / name for name in names if aside / name not in hashes])
+        manifest = Manifest(
+            id=job.identity,
+            number=job.number,
+            grid=job.grid,
+            reference=reference,
+            settings=settings_json(job.settings),
+            epochs=stack.dates,
+            members=stack.members,
+            geometry_sha256=job.geometry_sha256,
+            files={name: describe(aside / name, hashes[aside / name]) for name in names},
+            versions=package_versions(),
+            series=shared[SERIES],
+            checkpoints=shared[CHECKPOINTS],
+            stack=shared[STACK],
+            block_epochs=effort.block_epochs,
+            first_solved=plan.first,
+        )
+        (aside / MANIFEST).write_text(json.dumps(manifest.as_json(), default=str) + "\n")
+
+
+def _state(revisions: Path, base: Base) -> tuple[dict[str, KnownPair], Stale]:
+    """What the base's update left for the next one, if the file is what its hash says."""
+    folder, manifest = revisions / base.manifest.folder_name, base.manifest
+    path = folder / UPDATE_STATE
+    if not path.is_file() or describe(path, sha256_of(path)) != manifest.files.get(UPDATE_STATE):
+        raise DamagedBaseError(f"{path} is missing or damaged")
+    return read_state(folder)
 
 
 def solve_past(
@@ -223,14 +281,19 @@ def delete_revision(revisions: Path, name: str) -> None:
         doomed = revisions / f"{ASIDE}deleted-{manifest.folder_name}"
         (revisions / name).rename(doomed)
         shutil.rmtree(doomed)
-        folders = revision_folders(revisions)
-        named = {sealed.name for folder in folders for sealed in read_manifest(folder).shared}
+        try:
+            folders = revision_folders(revisions)
+            named = {sealed.name for folder in folders for sealed in read_manifest(folder).shared}
+        except BadRevisionError as problem:
+            # Nobody knows what it stands on, so everything stays until it is moved away.
+            log.warning("%s; until then no shared file is deleted", problem)
+            return
         remove_unnamed(revisions.parent, named)
 
 
 def revision_folders(revisions: Path) -> list[Path]:
     """All complete revisions in a track's folder of them, oldest first."""
-    return sorted(path for path in revisions.glob("*") if path.is_dir() and not path.name.startswith(ASIDE))
+    return sorted(path for path in revisions.glob("*-*") if path.is_dir() and _FOLDER.fullmatch(path.name))
 
 
 def _base(

@@ -14,6 +14,7 @@ from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
+from sagwatch.engine.files import sha256_of
 from sagwatch.engine.interferogram import (
     COHERENCE,
     COMPONENT,
@@ -27,7 +28,16 @@ from sagwatch.engine.interferogram import (
 from sagwatch.engine.manifest import WHOLE_RECORD, ReferencePoint, RevisionSettings, Sealed
 from sagwatch.engine.sealed import LOS, PAIRS, STACK, Made, create_array
 from sagwatch.engine.stack import KnownPair, Stack
-from sagwatch.engine.update import Base, Layers, Stale, Update, apply_patches, open_files, stale_after
+from sagwatch.engine.update import (
+    Base,
+    Layers,
+    Stale,
+    Update,
+    apply_patches,
+    key_of,
+    open_files,
+    stale_after,
+)
 from sagwatch.engine.velocity import Line, Window
 
 UPDATE_STATE = "updateState.h5"
@@ -123,16 +133,16 @@ def make_stack_parts(
     known = {}
     if base is not None:
         for part in base.manifest.stack:
-            ids = tuple(member.id for member in base.manifest.members[part.epoch : part.after])
-            known[ids] = part
+            keys = tuple(key_of(member) for member in base.manifest.members[part.epoch : part.after])
+            known[keys] = part
     blocks = stack.network.earlier // block_epochs
     borders = np.flatnonzero(np.diff(blocks, prepend=-1, append=-1))
     made: list[Made] = []
     kept: list[Sealed] = []
     for first, after in pairwise(borders.tolist()):
         members = stack.members[first:after]
-        there = known.get(tuple(member.id for member in members))
-        if there is not None:
+        there = known.get(tuple(key_of(member) for member in members))
+        if there is not None and base is not None and _is_intact(base.track, there):
             kept.append(replace(there, epoch=first))
             continue
         made.append(one := Made.aside(folder, STACK, first, after - first))
@@ -142,6 +152,12 @@ def make_stack_parts(
             for name, kind, fill in _stack_layers(members, facts):
                 _create_view(file, name, (len(members), *stack.shape), kind, fill, sources)
     return made, kept
+
+
+def _is_intact(track: Path, part: Sealed) -> bool:
+    """A part is a few kilobytes; one that is gone or damaged is made anew, at the same place."""
+    path = track / part.name
+    return path.is_file() and sha256_of(path) == part.sha256
 
 
 def _stack_layers(

@@ -129,7 +129,9 @@ def seal(track: Path, made: Sequence[Made], hashes: Mapping[Path, str]) -> list[
     for one in made:
         digest = hashes[one.path]
         name = f"{one.kind}/{one.epoch:06d}-{digest[:_HASH_LETTERS]}.h5"
-        (track / one.kind).mkdir(exist_ok=True)
+        if not (track / one.kind).is_dir():
+            (track / one.kind).mkdir()
+            flush(track)
         one.path.replace(track / name)
         sealed.append(Sealed(one.epoch, one.length, name, digest))
     for kind in {one.kind for one in made}:

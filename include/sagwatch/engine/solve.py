@@ -67,14 +67,14 @@ class Solution:
     ----------
     los_m
         Shape (n_epochs, n_pixels), float32, metres along the line of sight, negative away from the satellite, 0
-        at the first epoch. Not masked: NaN only where the pixel has no observation at all.
+        at the first epoch. Not masked: NaN only before the pixel's first observation, everywhere if it has none.
     temporal_coherence
         Shape (n_pixels,), float32, 0 to 1; NaN where there is no observation.
     n_observations
         Shape (n_pixels,), how many pairs each pixel used.
     pairs_per_epoch
         Shape (n_epochs, n_pixels), how many of them touch each epoch. Where it is 0 the displacement is not
-        observed but the smoothest guess (no motion, or a straight line between neighbours).
+        observed but the smoothest guess (no motion, or a straight line between neighbours), or NaN before the first.
     parts
         Shape (n_pixels,), into how many pieces the pixel's own network falls; 1 is whole. An epoch without any
         pair is a piece of its own.

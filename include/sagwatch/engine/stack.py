@@ -214,7 +214,7 @@ class PairFiles:
         path, known, size = self._stack.path(member), self._facts[member.id], self._stack.pixels
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size < max(known.phase_at, known.coherence_at) + 4 * size:
-                raise BadRevisionError(f"{path} is cut short; fetch the product again")
+                raise BadRevisionError(str(Finding(107, True, f"{path} (pair {member.name}) is cut short")))
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return (
             np.frombuffer(content, np.float32, size, known.phase_at),

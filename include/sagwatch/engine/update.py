@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 from sagwatch.engine import kernel
 from sagwatch.engine.interferogram import StoredInterferogram, map_array
 from sagwatch.engine.lines import fit_range
-from sagwatch.engine.manifest import WHOLE_RECORD, Manifest, ReferencePoint, RevisionSettings, Sealed
+from sagwatch.engine.manifest import (
+    WHOLE_RECORD,
+    Manifest,
+    ReferencePoint,
+    RevisionSettings,
+    Sealed,
+    check_sealed,
+)
 from sagwatch.engine.network import Network
 from sagwatch.engine.sealed import (
     CHECKPOINTS,
@@ -50,11 +57,12 @@ from sagwatch.engine.window import (
     is_worth_keeping,
     solve_from,
 )
-from sagwatch.errors import BadRevisionError
+from sagwatch.errors import BadRevisionError, DamagedBaseError
 
 log = logging.getLogger(__name__)
 
 Day = TypeVar("Day", date, int)
+Mapped = TypeVar("Mapped")
 
 _FEWEST_PIXELS, _MOST_PIXELS = 1024, 8192
 # Pixels by the epoch of a checkpoint that does not hold for them.
@@ -238,7 +246,8 @@ class Update:
             sealed = self._of_base.get(epoch)
             if base is None or sealed is None:
                 return None
-            self._mapped[epoch] = read_block(base.track, sealed)
+            # Hashed, because windows and the next revisions take it as it is.
+            self._mapped[epoch] = _intact(base.track, sealed, read_block)
         return self._mapped[epoch]
 
     @cached_property
@@ -366,7 +375,7 @@ class Update:
 
     def _checkpoint(self, base: Base, sealed: Sealed) -> Checkpoint:
         if sealed.epoch not in self._mapped_checkpoints:
-            self._mapped_checkpoints[sealed.epoch] = read_checkpoint(base.track, sealed)
+            self._mapped_checkpoints[sealed.epoch] = _intact(base.track, sealed, read_checkpoint)
         return self._mapped_checkpoints[sealed.epoch]
 
 
@@ -526,6 +535,21 @@ def stale_after(plan: Plan, known: Stale, patches: Sequence[Patch]) -> Stale:
         )
         for sealed in plan.checkpoints
     }
+
+
+def _intact(track: Path, sealed: Sealed, read: Callable[[Path, Sealed], Mapped]) -> Mapped:
+    """Map a shared file of the base that is what its hash says.
+
+    Raises
+    ------
+    DamagedBaseError
+        It is not.
+    """
+    try:
+        check_sealed(track, [sealed], hashes=True)
+        return read(track, sealed)
+    except BadRevisionError as problem:
+        raise DamagedBaseError(str(problem)) from problem
 
 
 def _as_bytes(pairs_per_epoch: NDArray[np.uint16]) -> NDArray[np.uint8]:

@@ -161,7 +161,9 @@ def fit_windows(
     lines = {}
     for window in windows:
         if window.days is None:
-            lines[window.name] = fit_line(mintpy_years(dates), los_m, None, window.least_epochs)
+            # All epochs or no line: a pixel first seen late has none, as in ``velocity.h5``.
+            least = max(window.least_epochs, len(dates))
+            lines[window.name] = fit_line(mintpy_years(dates), los_m, None, least)
             continue
         first = next(i for i, day in enumerate(dates) if (dates[-1] - day).days <= window.days)
         seen = None if observed is None else observed[first:]

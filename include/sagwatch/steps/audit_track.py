@@ -88,6 +88,8 @@ def problems_of(differences: Differences) -> tuple[str, ...]:
         for name, value, limit, unit in limits
         if not value <= limit
     ]
+    if differences.counts_that_differ:
+        found.append(f"{differences.counts_that_differ} pixels have another number of observations")
     if differences.pixels == 0:
         found.append("no pixel could be compared")
     return tuple(found)
