@@ -273,6 +273,7 @@ def _alert() -> list[object]:
         revision_id="r1",
         evidence={},
         sentence=(
+            "Level 2 since 2024-12-01. "
             "Ground moves away from the satellite at 120 ± 8 mm/yr <script>alert(1)</script>. "
             "Blind spots: steep ground."
         ),

@@ -89,6 +89,7 @@ def test_the_page_draws_the_map_and_a_click_shows_the_history(
             page.screenshot(path=Path(folder) / "page.png", full_page=True)
 
         text = page.locator("#alert-list").inner_text()
+        assert "Level 2 since 2024-12-01. Ground moves away from the satellite at 120" in text
         assert "<script>alert(1)</script>" in text, "text from the ledger must be shown as it is"
         assert "Blind spots" not in text
         page.locator("#alert-list summary").click()

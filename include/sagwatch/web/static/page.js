@@ -167,9 +167,10 @@ async function showAlerts() {
   }));
 }
 
-/** What moves and how fast at once; how sure and what cannot be seen on demand. */
+/** The level, what moves and how fast at once; how sure and what cannot be seen on demand. */
 function told(sentence) {
-  const end = sentence.indexOf(". ");
+  const first = sentence.indexOf(". ");
+  const end = sentence.startsWith("Level ") ? sentence.indexOf(". ", first + 1) : first;
   if (end < 0) return [element("p", "", sentence)];
   const rest = element("details");
   rest.append(element("summary", "", "How sure, since when, what InSAR cannot see"), element("p", "", sentence.slice(end + 2)));
