@@ -271,7 +271,9 @@ class Courtroom:
         after = change.after
         zone = self.zones[after.subject]
         level = after.level or change.before.level
-        threshold = self.rules.of_zone(zone.id).levels_mm_yr[level - 1]
+        levels = self.rules.of_zone(zone.id).levels_mm_yr
+        # The rules may have fewer levels now than when the alert was raised.
+        threshold = levels[min(level, len(levels)) - 1]
         facts = self.witness.facts(zone, snapshot, threshold) if snapshot is not None else None
         other = survivor.name if survivor is not None else ""
         sentence = (
