@@ -75,6 +75,14 @@ def test_a_good_rule_file_is_the_rules_and_any_change_is_another_version(tmp_pat
     assert AlertRules().tilt.preset is None, "no preset is silently on"
 
 
+def test_a_rule_can_be_switched_off_without_quotes(tmp_path):
+    file = tmp_path / "rules.yaml"
+    file.write_text("trend: {tell: off}\nnew_zone: {inside: 'off'}\n")
+
+    assert read_rules(file).trend.tell == "off"
+    assert read_rules(file).new_zone.inside == "off"
+
+
 def test_exceptions_of_a_zone_leave_the_other_zones_alone():
     rules = AlertRules(zones=({"zone": "abcdef12", "levels_mm_yr": (-20, -50), "why": "school above"},))
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from croniter import croniter
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from shapely.geometry import Polygon, shape
 from shapely.validation import explain_validity
 
@@ -201,8 +201,8 @@ class WindowRules(_Strict):
     least_epochs: int = Field(ge=4, le=400)
 
 
-#: How a rule speaks: a message of its own, a line of the monthly digest, or not at all.
-Tell = Literal["page", "digest", "off"]
+#: How a rule speaks: a message of its own, a line of the monthly digest, or not at all. YAML reads a bare off as False.
+Tell = Annotated[Literal["page", "digest", "off"], BeforeValidator(lambda said: "off" if said is False else said)]
 _TELL = "page: a message of its own; digest: a line of the monthly digest; off: the rule is not judged."
 
 
