@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from sagwatch.adapters.mine_files import with_mine
 from sagwatch.adapters.site_files import read_rules, read_site
 from sagwatch.domain.rules import rules_sha256
-from sagwatch.domain.site import AlertRules
+from sagwatch.domain.site import AlertRules, Site
 from sagwatch.errors import SiteFileError
 from tests.database.published import make_site
 
@@ -52,6 +53,12 @@ def refused(text: str, tmp_path: Path) -> str:
             "write longer ids",
         ),
         ("windows: []\nwindows: []", "windows", "a second time"),
+        ("windows: [{days: 30, least_epochs: 300}]", "windows[0]: least_epochs", "ask for 6 at most"),
+        (
+            "windows: [{days: 150, least_epochs: 8}, {days: 150, least_epochs: 9}]",
+            "windows: two windows have 150 days",
+            "take one out",
+        ),
         ("- 1", "must be a list of keys", "levels_mm_yr: [-40, -100]"),
         ("levels_mm_yr: [-40", "not YAML", ""),
     ],
@@ -81,6 +88,14 @@ def test_a_rule_can_be_switched_off_without_quotes(tmp_path):
 
     assert read_rules(file).trend.tell == "off"
     assert read_rules(file).new_zone.inside == "off"
+
+
+@pytest.mark.parametrize("alerts", [{"least_pixels": 100}, {"least_area_m2": 1e12}])
+def test_an_area_larger_than_the_track_is_refused_as_nothing_would_ever_be_told(alerts):
+    raw = make_site(rows=9, columns=11).model_dump(mode="json")
+
+    with pytest.raises(ValidationError, match="track .* has 99 pixels, fewer than .* lower them"):
+        Site.model_validate({**raw, "alerts": alerts})
 
 
 def test_exceptions_of_a_zone_leave_the_other_zones_alone():

@@ -194,11 +194,25 @@ class InversionRules(_Strict):
     )
 
 
+#: Two satellites of Sentinel-1 see a place so often on one track.
+_SHORTEST_REVISIT_DAYS = 6
+
+
 class WindowRules(_Strict):
     """A trailing window of time on which a velocity is judged."""
 
     days: int = Field(ge=30, le=4000)
     least_epochs: int = Field(ge=4, le=400)
+
+    @model_validator(mode="after")
+    def _can_be_filled(self) -> Self:
+        most = self.days // _SHORTEST_REVISIT_DAYS + 1
+        if self.least_epochs > most:
+            raise ValueError(
+                f"least_epochs: {self.days} days never hold {self.least_epochs} acquisitions, so the window would stay "
+                f"silent; ask for {most} at most"
+            )
+        return self
 
 
 #: How a rule speaks: a message of its own, a line of the monthly digest, or not at all. YAML reads a bare off as False.
@@ -361,6 +375,15 @@ class AlertRules(_Strict):
     @classmethod
     def _a_ladder_downwards(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
         return ladder(levels, "[-40, -100, -300, -600]")
+
+    @field_validator("windows")
+    @classmethod
+    def _each_window_once(cls, windows: tuple[WindowRules, ...]) -> tuple[WindowRules, ...]:
+        days = [window.days for window in windows]
+        for one in days:
+            if days.count(one) > 1:
+                raise ValueError(f"two windows have {one} days; take one out")
+        return windows
 
     @model_validator(mode="after")
     def _one_exception_a_zone(self) -> Self:
@@ -543,6 +566,12 @@ class Site(_Strict):
                 raise ValueError(
                     f"track {track.name}: no pixel of its grid lies inside the boundary; check epsg, west and north "
                     "against it"
+                )
+            grid = track.grid.grid()
+            if (least := self.alerts.on_pixels(grid.pixel_m).least_pixels) > grid.pixels:
+                raise ValueError(
+                    f"alerts: track {track.name} has {grid.pixels} pixels, fewer than the {least} that least_pixels or "
+                    "least_area_m2 ask for, so nothing would ever be told; lower them"
                 )
         if self.end is not None and self.end < self.start:
             raise ValueError(f"end {self.end} is before start {self.start}")
