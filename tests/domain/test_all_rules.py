@@ -230,7 +230,19 @@ def test_an_exception_for_a_zone_changes_its_ladder_and_no_other():
     changed = live_through(los_m, range(12, 30), rules=rules)
 
     assert max(level for _, _, level in history(changed)) == 2
+    strict = AlertRules(zones=({"zone": zone, "levels_mm_yr": (-590,), "why": "it is known"},))
+    last = live_through(los_m, range(12, 30), rules=strict)[-1].snapshots[0]
+    assert last.evidence["evidence_class"] == "moving"
+    assert "perhaps slower than 590 mm/yr" in last.evidence["sentence"]
     assert history(changed)[0][:2] == history(judged)[0][:2]
+
+
+@pytest.mark.parametrize("rule", ["R1", "R5"])
+def test_every_rule_waits_for_as_many_updates_as_the_site_asks(rule):
+    los_m, judged = faster_and_faster()
+    slower = live_through(los_m, range(12, 30), rules=AlertRules(updates_to_raise=4))
+
+    assert history(slower, rule)[0][0] == history(judged, rule)[0][0] + 2
 
 
 def test_every_snapshot_has_its_numbers_and_a_sentence():

@@ -212,8 +212,13 @@ class Courtroom:
             before = self._alert_of(*key)
         if before is None:
             return
+        rules = self.rules.of_zone(subject)
         self.alerts[key], change = advance(
-            before, finding.reading, self.view.epoch, finding.updates_to_raise, finding.updates_to_clear
+            before,
+            finding.reading,
+            self.view.epoch,
+            finding.updates_to_raise or rules.updates_to_raise,
+            finding.updates_to_clear or rules.updates_to_clear,
         )
         if change is not None:
             self._record_finding(change, finding, name, snapshot, where)

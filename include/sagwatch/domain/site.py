@@ -353,8 +353,12 @@ class AlertRules(_Strict):
     ring_m: float = Field(
         default=2900, gt=0, description="Width of the surroundings for local contrast, metres."
     )
-    updates_to_raise: int = Field(default=2, ge=1, le=10)
-    updates_to_clear: int = Field(default=3, ge=1, le=20)
+    updates_to_raise: int = Field(
+        default=2, ge=1, le=10, description="So many updates in a row raise an alert (R3 and R8: one)."
+    )
+    updates_to_clear: int = Field(
+        default=3, ge=1, le=20, description="So many updates in a row clear it (R3 and R8: one)."
+    )
     deadband_mm_yr: float = Field(default=20, ge=0)
     zone_returns_within_days: int = Field(default=365, ge=0)
     single_messages_for_days: int = Field(

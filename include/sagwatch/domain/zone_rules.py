@@ -28,15 +28,15 @@ _MAD_TO_SIGMA = 1.4826
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule reads: levels, the facts for SQL, and a sentence; ``title`` names what an asset's alert is about."""
+    """What a rule reads: levels, the facts for SQL, and a sentence; updates of None are as many as the rules ask for."""
 
     rule: str
     reading: Reading
     tell: Tell
     words: str
     facts: Mapping[str, Any] = field(default_factory=dict)
-    updates_to_raise: int = 2
-    updates_to_clear: int = 3
+    updates_to_raise: int | None = None
+    updates_to_clear: int | None = None
     limit_words: str = ""
 
 
