@@ -112,7 +112,7 @@ def _new_zone(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:
         return None
     outside = seen.place.inside_licence is False
     level = (2 if outside else 1) if alert.is_open else 0
-    where = "it lies outside the licence area" if outside else "it lies inside the licence area"
+    where = "its centre lies outside the licence area" if outside else "its centre lies inside the licence area"
     if seen.place.inside_licence is None:
         where = "the site has no licence area to compare it with"
     return Finding(
