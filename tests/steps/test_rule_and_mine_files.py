@@ -94,7 +94,7 @@ def test_a_rule_can_be_switched_off_without_quotes(tmp_path):
 def test_an_area_larger_than_the_track_is_refused_as_nothing_would_ever_be_told(alerts):
     raw = make_site(rows=9, columns=11).model_dump(mode="json")
 
-    with pytest.raises(ValidationError, match="track .* has 99 pixels, fewer than .* lower them"):
+    with pytest.raises(ValidationError, match=r"track .* has 99 pixels, fewer than .* lower them"):
         Site.model_validate({**raw, "alerts": alerts})
 
 

@@ -216,7 +216,9 @@ class WindowRules(_Strict):
 
 
 #: How a rule speaks: a message of its own, a line of the monthly digest, or not at all. YAML reads a bare off as False.
-Tell = Annotated[Literal["page", "digest", "off"], BeforeValidator(lambda said: "off" if said is False else said)]
+Tell = Annotated[
+    Literal["page", "digest", "off"], BeforeValidator(lambda said: "off" if said is False else said)
+]
 _TELL = "page: a message of its own; digest: a line of the monthly digest; off: the rule is not judged."
 
 

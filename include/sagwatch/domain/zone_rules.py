@@ -28,7 +28,7 @@ _MAD_TO_SIGMA = 1.4826
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule reads: levels, the facts for SQL, and a sentence; updates of None are as many as the rules ask for."""
+    """What a rule reads: levels, facts for SQL, and a sentence; updates of None are as many as the rules ask for."""
 
     rule: str
     reading: Reading
@@ -112,7 +112,9 @@ def _new_zone(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:
         return None
     outside = seen.place.inside_licence is False
     level = (2 if outside else 1) if alert.is_open else 0
-    where = "its centre lies outside the licence area" if outside else "its centre lies inside the licence area"
+    where = (
+        "its centre lies outside the licence area" if outside else "its centre lies inside the licence area"
+    )
     if seen.place.inside_licence is None:
         where = "the site has no licence area to compare it with"
     return Finding(
