@@ -173,6 +173,16 @@ def test_a_bad_mine_plan_is_refused_by_feature_key_and_remedy(name, features, ke
     assert remedy in str(told.value)
 
 
+@pytest.mark.parametrize("content", [{}, {"featres": []}, {"features": 5}])
+def test_a_mine_plan_without_its_list_of_features_is_refused_and_not_taken_for_an_empty_one(
+    content, tmp_path
+):
+    (tmp_path / "faces.geojson").write_text(json.dumps({"type": "FeatureCollection", **content}))
+
+    with pytest.raises(SiteFileError, match=r"faces\.geojson: features: must be the list"):
+        with_mine(make_site(), tmp_path)
+
+
 def test_the_demonstration_has_an_invented_mine_plan_that_says_so():
     site = read_site(ROOT / "include" / "sites" / "demonstration" / "shaqu.yaml")
 
