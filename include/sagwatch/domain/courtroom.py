@@ -157,7 +157,12 @@ class Courtroom:
         if self.view.los_m is None or (motion is None and (subject, "R8") not in self.alerts):
             return
         level = int(motion is not None)
-        held = "; alerts about the ground are held" if self.rules.health.hold_when_reference_moves else ""
+        held = (
+            "; alerts about the ground are held meanwhile, so look at the reference point; the rule "
+            "health.hold_when_reference_moves: false lets them go on"
+            if self.rules.health.hold_when_reference_moves
+            else ""
+        )
         words = (
             f"{motion.words[:1].upper()}{motion.words[1:]}{held}."
             if motion is not None

@@ -44,8 +44,7 @@ class Finding:
 class ZoneEvidence:
     """Everything that the rules look at; ``step_share`` as `zone_shape.step_share` gives it.
 
-    ``misclosed_share`` is the share of its pixels, ringed holes included, whose newest interferograms contradict each
-    other by whole cycles.
+    ``misclosed_share`` is the share of its pixels whose newest interferograms contradict each other by whole cycles.
     """
 
     epoch: date
