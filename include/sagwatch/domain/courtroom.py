@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.alert import (
+    HISTORY_RULE,
     VELOCITY_RULE,
     Alert,
     AlertEvent,
@@ -38,6 +39,7 @@ from sagwatch.domain.zone_rules import (
     Finding,
     asset_finding,
     tilt_field,
+    withdrawn,
     zone_findings,
 )
 from sagwatch.domain.zones import (
@@ -174,10 +176,16 @@ class Courtroom:
 
     def hear_the_assets(self, track_id: str) -> None:
         """R6: tilt and curvature where something can be damaged."""
-        if self.rules.tilt.preset is None or self.rules.tilt.tell == "off" or not self.mine.assets:
+        judged = self.rules.tilt.preset is not None and self.rules.tilt.tell != "off"
+        assets = self.mine.assets if judged else ()
+        known = {f"asset/{track_id}/{asset.name}" for asset, _ in assets}
+        for subject, rule in sorted(self.alerts):
+            if rule == "R6" and subject not in known:
+                self._apply(subject, withdrawn(rule), subject.split("/")[-1], None, {})
+        if not assets:
             return
         field = tilt_field(self.witness.moved_mm, self.background, self.grid.pixel_m)
-        for asset, shape in self.mine.assets:
+        for asset, shape in assets:
             pixels = self.mine.pixels_of(shape, self.grid)
             pixels = pixels[self.has_data.ravel()[pixels]]
             finding = asset_finding(pixels, field, self.rules)
@@ -192,7 +200,9 @@ class Courtroom:
 
     def hear_the_history(self, track_id: str) -> None:
         """R1-history: the whole record's velocity, as one advisory about the track."""
+        name = f"the whole record of track {track_id}"
         if self.rules.history.tell == "off":
+            self._apply(f"history/{track_id}", withdrawn(HISTORY_RULE), name, None, {})
             return
         alerted = np.zeros(self.grid.pixels, dtype=bool)
         for zone_id, zone in self.zones.items():
@@ -200,7 +210,7 @@ class Courtroom:
             if alert is not None and alert.is_open:
                 alerted[zone.footprint.pixels] = True
         finding = history_finding(self.view.whole, self.has_data, alerted, self.grid, self.rules)
-        self._apply(f"history/{track_id}", finding, f"the whole record of track {track_id}", None, {})
+        self._apply(f"history/{track_id}", finding, name, None, {})
 
     def _apply(
         self,

@@ -40,6 +40,11 @@ class Finding:
     limit_words: str = ""
 
 
+def withdrawn(rule: str) -> Finding:
+    """Ends what is still open of a rule that was switched off, or of an asset that the mine plan no longer has."""
+    return Finding(rule, Reading(0, 0), "digest", "It is not judged any more.", updates_to_clear=1)
+
+
 @dataclass(frozen=True, eq=False)
 class ZoneEvidence:
     """Everything that the rules look at; ``step_share`` as `zone_shape.step_share` gives it.
@@ -59,7 +64,7 @@ class ZoneEvidence:
 
 
 def zone_findings(seen: ZoneEvidence, rules: AlertRules) -> list[Finding]:
-    """What R2, R3, R4, R5 and R7 read; a rule that is off, or has nothing to look at, is not there."""
+    """What R2, R3, R4, R5 and R7 read; a rule that has nothing to look at is not there, one that is off withdraws."""
     found = [
         _trend(seen, rules),
         _new_zone(seen, rules),
@@ -67,7 +72,7 @@ def zone_findings(seen: ZoneEvidence, rules: AlertRules) -> list[Finding]:
         _displacement(seen, rules),
         _blind(seen, rules),
     ]
-    return [one for one in found if one is not None and one.tell != "off"]
+    return [withdrawn(one.rule) if one.tell == "off" else one for one in found if one is not None]
 
 
 def _trend(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:
