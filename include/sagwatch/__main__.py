@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from sagwatch.adapters.database.ledger import Ledger
-    from sagwatch.domain.site import Site
+    from sagwatch.domain.site import Site, Track
 
 #: What the shell gets, by kind of error (sysexits.h: usage, temporary failure, no permission).
 EXIT_CODES: tuple[tuple[type[SagwatchError], int], ...] = (
@@ -89,6 +89,14 @@ def _site(name: str) -> Site:
     return wiring.site(name)
 
 
+def _tracks(site: Site, name: str | None) -> tuple[Track, ...]:
+    """The track of that name; all without one."""
+    try:
+        return site.tracks if name is None else (site.track(name),)
+    except KeyError as problem:
+        raise BadInputError(problem.args[0]) from None
+
+
 def check_sites(_: argparse.Namespace) -> None:
     from sagwatch.adapters.site_files import load_sites
     from sagwatch.settings import PathSettings
@@ -114,7 +122,7 @@ def check_cloud(wish: argparse.Namespace) -> None:
         password=os.environ.get("EARTHDATA_PASSWORD"),
     )
     site = _site(wish.site)
-    for track in site.tracks if wish.track is None else [site.track(wish.track)]:
+    for track in _tracks(site, wish.track):
         for line in check_cloud(site, track, AsfCatalogue(), cloud, SystemClock().now()):
             print(line)
 
@@ -179,8 +187,11 @@ def backtest(wish: argparse.Namespace) -> None:
 
     site = _site(wish.site)
     rules = read_rules(Path(wish.rules)) if wish.rules else site.alerts
+    tracks, folder = _tracks(site, wish.track), Path(wish.picture).parent
+    if not folder.is_dir():
+        raise BadInputError(f"{folder}: there is no such folder; --picture says where the curves go")
     ledger, data = open_ledger(), PathSettings().data
-    for track in site.tracks if wish.track is None else [site.track(wish.track)]:
+    for track in tracks:
         head = ledger.revisions.head(track.id)
         if head is None:
             print(f"{track.id}: nothing is published yet")
@@ -233,7 +244,7 @@ def export_mintpy(wish: argparse.Namespace) -> None:
     from sagwatch.engine.mintpy_programs import export_mintpy
     from sagwatch.settings import PathSettings
 
-    track = _site(wish.site).track(wish.track)
+    (track,) = _tracks(_site(wish.site), wish.track)
     ledger = open_ledger()
     head = ledger.revisions.head(track.id)
     if head is None:

@@ -31,14 +31,17 @@ GRID = grid_of(SMALL)
 STEP_YR = DAYS_BETWEEN / 365.25
 
 
-def with_mine(los_m: np.ndarray, epochs: range, rules: AlertRules, mine: Mine) -> list[Judged]:
+def with_mine(
+    los_m: np.ndarray, epochs: range, rules: AlertRules, mine: Mine, state: WatchState | None = None
+) -> list[Judged]:
     days = days_of(los_m.shape[0])
 
     def solution(epoch):
         n = days.index(epoch) + 1
         return Solution(tuple(days[:n]), los_m[:n], np.ones(SMALL, np.float32), incidence_deg=39.0)
 
-    return judge_settled(TRACK, GRID, rules, 0.7, [days[i] for i in epochs], WatchState(), solution, mine)
+    asked = [days[i] for i in epochs]
+    return judge_settled(TRACK, GRID, rules, 0.7, asked, state or WatchState(), solution, mine)
 
 
 @lru_cache(maxsize=1)
@@ -177,7 +180,7 @@ def test_a_reference_that_moves_holds_the_ground_alerts_and_is_told_once(kind):
         assert history(judged)[0][1] == "raised", "the ground is judged again"
     text = next(e.sentence for one in judged for e in one.events if e.rule == "R8")
     assert "alerts about the ground are held" in text
-    assert "only the reference point can do" in text
+    assert "as if the reference point itself had moved" in text
 
 
 def test_tilt_at_an_asset_needs_a_preset_by_name_and_says_which():
@@ -192,7 +195,8 @@ def test_tilt_at_an_asset_needs_a_preset_by_name_and_says_which():
     rules = AlertRules(tilt={"preset": "poland_mining_area"})
 
     silent = [e for one in with_mine(los_m, range(12, 40), RULES, mine) for e in one.events if e.rule == "R6"]
-    told = [e for one in with_mine(los_m, range(12, 40), rules, mine) for e in one.events if e.rule == "R6"]
+    judged = with_mine(los_m, range(12, 40), rules, mine)
+    told = [e for one in judged for e in one.events if e.rule == "R6"]
 
     assert silent == []
     assert {e.evidence["zone"] for e in told} == {"School"}
@@ -202,6 +206,10 @@ def test_tilt_at_an_asset_needs_a_preset_by_name_and_says_which():
     steepest = max(e.evidence["r6_tilt_mm_m"] for e in told)
     assert 0.3 < steepest < 400 * 32 * STEP_YR / 300 * np.exp(-0.5) * 1.3
     assert "preset poland_mining_area" in told[0].sentence
+    without = with_mine(
+        los_m, range(39, 40), rules, Mine(), with_mine(los_m, range(12, 39), rules, mine)[-1].state
+    )
+    assert history(without, "R6") == [(39, "cleared", 0)], "an asset that the plan no longer has"
 
 
 def test_rules_that_are_off_say_nothing():
@@ -222,6 +230,21 @@ def test_rules_that_are_off_say_nothing():
     assert {e.rule for one in judged for e in one.events} == {"R1"}
 
 
+@pytest.mark.parametrize("rule", ["R5", "R1-history"])
+def test_what_is_open_of_a_rule_ends_when_the_rule_is_switched_off(rule):
+    los_m, judged = faster_and_faster()
+    before = next(one for one in judged if any(a.rule == rule and a.is_open for a in one.state.alerts))
+    first = days_of(30).index(before.epoch) + 1
+    off = AlertRules(
+        **{"R5": {"displacement": {"tell": "off"}}, "R1-history": {"history": {"tell": "off"}}}[rule]
+    )
+
+    after = live_through(los_m, range(first, first + 3), before.state, off)
+
+    assert history(after, rule) == [(first, "cleared", 0)]
+    assert "not judged any more" in next(e.sentence for one in after for e in one.events if e.rule == rule)
+
+
 def test_an_exception_for_a_zone_changes_its_ladder_and_no_other():
     los_m, judged = faster_and_faster()
     zone = judged[-1].state.zones[0].id
@@ -230,7 +253,19 @@ def test_an_exception_for_a_zone_changes_its_ladder_and_no_other():
     changed = live_through(los_m, range(12, 30), rules=rules)
 
     assert max(level for _, _, level in history(changed)) == 2
+    strict = AlertRules(zones=({"zone": zone, "levels_mm_yr": (-590,), "why": "it is known"},))
+    last = live_through(los_m, range(12, 30), rules=strict)[-1].snapshots[0]
+    assert last.evidence["evidence_class"] == "moving"
+    assert "perhaps slower than 590 mm/yr" in last.evidence["sentence"]
     assert history(changed)[0][:2] == history(judged)[0][:2]
+
+
+@pytest.mark.parametrize("rule", ["R1", "R5"])
+def test_every_rule_waits_for_as_many_updates_as_the_site_asks(rule):
+    los_m, judged = faster_and_faster()
+    slower = live_through(los_m, range(12, 30), rules=AlertRules(updates_to_raise=4))
+
+    assert history(slower, rule)[0][0] == history(judged, rule)[0][0] + 2
 
 
 def test_every_snapshot_has_its_numbers_and_a_sentence():

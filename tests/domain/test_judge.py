@@ -279,3 +279,13 @@ def test_an_acquisition_of_28000_pixels_is_judged_in_half_a_second():
 
     assert judged[0].snapshots
     assert time.process_time() - start < 1.5  # about 0.3 s on a quiet core
+
+
+def test_rules_that_lose_a_level_while_an_alert_is_above_it_still_clear_it():
+    los_m = sinking_and_stopping(-400)
+    before = live_through(los_m, range(12, 40))
+    assert history(before)[-1][2] == 3
+
+    after = live_through(los_m, range(50, 60), before[-1].state, AlertRules(levels_mm_yr=(-100,)))
+
+    assert history(after)[-1][1:] == ("cleared", 0)

@@ -42,6 +42,13 @@ def test_the_level_is_followed_by_the_speed_that_it_was_judged_on():
     )
 
 
+def test_a_milder_level_claims_no_speed_that_the_next_sentence_takes_back():
+    told = event_sentence("better", 2, -100, replace(FACTS, core_mm_yr=None, evidence_class="cannot tell"))
+
+    assert told.startswith("Slower, now level 2: not yet surely slower than 100 mm/yr. Zone 3fa2c1 ")
+    assert "shows no sure motion against its surroundings" in told
+
+
 def test_a_median_faster_than_the_core_is_explained():
     told = zone_sentence(replace(FACTS, median_mm_yr=-181, core_mm_yr=-52))
 

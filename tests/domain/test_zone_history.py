@@ -62,6 +62,14 @@ def test_a_stage_begins_where_the_history_bends_and_says_how_sure_it_is():
     assert "against its surroundings" in found.rate_words
 
 
+def test_a_noisy_history_that_proves_no_motion_is_not_surely_stable():
+    quiet, noisy = (movement(series_of([(14, 0.0)], noise, 3)) for noise in (0.5, 15.0))
+
+    assert (quiet.stage, noisy.stage) == ("stable", "stable")
+    assert quiet.confidence > 0.95
+    assert noisy.confidence < 0.5
+
+
 def test_noise_alone_hardly_ever_bends_a_history():
     bent = sum(len(movement(series_of([(80, -60.0)], 4.0, seed)).pieces) > 1 for seed in range(60))
 

@@ -15,6 +15,7 @@ from sagwatch.domain.mine import Mine
 from sagwatch.domain.site import Asset, Face
 from sagwatch.domain.zone_shape import step_share, zone_shape
 from tests.database.published import make_site
+from tests.domain.moving_ground import invent_ground
 
 SIDE = 60
 GRID = Grid(epsg=32649, west=480_000, north=4_145_600, pixel_m=80, columns=SIDE, rows=SIDE)
@@ -137,9 +138,22 @@ def test_the_boundary_of_influence_is_the_contour_of_ten_millimetres():
     moved = -40 * np.exp(-((radius / 8) ** 2) / 2)
     truth = moved < -10
 
-    found = influence(date(2024, 1, 1), moved, SEEN, 9)
+    found = influence(date(2024, 1, 1), moved, SEEN, ~SEEN, 9)
 
     assert abs(found.footprint.size - truth.sum()) < 0.1 * truth.sum()
     speck = np.zeros((SIDE, SIDE))
     speck[3, 3] = -80
-    assert influence(date(2024, 1, 1), speck, SEEN, 10).footprint.size == 0
+    assert influence(date(2024, 1, 1), speck, SEEN, ~SEEN, 10).footprint.size == 0
+
+
+@pytest.mark.parametrize("rms_mm", [8.0, 15.0])
+def test_the_atmosphere_of_one_acquisition_is_no_influence_of_mining(rms_mm):
+    moved = invent_ground(1, 31, (100, 100), (), rms_mm)[-1] * 1000.0
+    moved -= np.median(moved)
+    seen = np.ones(moved.shape, bool)
+
+    found = influence(date(2024, 1, 1), moved, seen, ~seen, 9)
+    known = influence(date(2024, 1, 1), moved, seen, moved < -10, 9)
+
+    assert found.footprint.size == 0
+    assert known.footprint.size > 100, "over a known zone ten millimetres suffice"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from sagwatch.__main__ import main
 from sagwatch.domain.mine import Mine
 from sagwatch.domain.site import AlertRules, Face
 from sagwatch.steps.backtest import Outcome, backtest, draw, report
@@ -12,6 +15,7 @@ from sagwatch.steps.judge import Solution
 from tests.database.published import make_site
 from tests.domain.moving_ground import TRACK, Basin, days_of, grid_of, invent_ground
 
+SITES = Path(__file__).resolve().parents[2] / "include" / "sites" / "demonstration"
 SHAPE = (56, 56)
 GRID = grid_of(SHAPE)
 DAYS = days_of(40)
@@ -64,3 +68,25 @@ def test_the_report_says_it_in_lines_and_the_curve_is_a_picture(outcomes, tmp_pa
     assert "quiet: no alert near it" in text
     assert "worked: first alert after" in text
     assert draw(outcomes, "An invented mine", tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--rules", "{folder}/bad.yaml"], "levels_mm_yr: levels must be negative"),
+        (["--rules", "{folder}/none.yaml"], "cannot be read"),
+        (["--track", "t999z"], "site shaqu has no track t999z; it has "),
+        (["--picture", "{folder}/none/curve"], "--picture says where the curves go"),
+    ],
+)
+def test_what_a_backtest_cannot_use_is_refused_before_anything_runs(
+    words, told, tmp_path, capsys, monkeypatch
+):
+    (tmp_path / "bad.yaml").write_text("levels_mm_yr: [40]")
+    monkeypatch.setenv("SAGWATCH_SITES", str(SITES))
+    monkeypatch.delenv("SAGWATCH_DATABASE_URL", raising=False)
+
+    code = main(["backtest", "shaqu", *(word.format(folder=tmp_path) for word in words)])
+
+    assert code != 0
+    assert told in capsys.readouterr().err

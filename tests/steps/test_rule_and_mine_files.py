@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from sagwatch.adapters.mine_files import with_mine
 from sagwatch.adapters.site_files import read_rules, read_site
 from sagwatch.domain.rules import rules_sha256
-from sagwatch.domain.site import AlertRules
+from sagwatch.domain.site import AlertRules, Site
 from sagwatch.errors import SiteFileError
 from tests.database.published import make_site
 
@@ -52,6 +53,12 @@ def refused(text: str, tmp_path: Path) -> str:
             "write longer ids",
         ),
         ("windows: []\nwindows: []", "windows", "a second time"),
+        ("windows: [{days: 30, least_epochs: 300}]", "windows[0]: least_epochs", "ask for 6 at most"),
+        (
+            "windows: [{days: 150, least_epochs: 8}, {days: 150, least_epochs: 9}]",
+            "windows: two windows have 150 days",
+            "take one out",
+        ),
         ("- 1", "must be a list of keys", "levels_mm_yr: [-40, -100]"),
         ("levels_mm_yr: [-40", "not YAML", ""),
     ],
@@ -73,6 +80,22 @@ def test_a_good_rule_file_is_the_rules_and_any_change_is_another_version(tmp_pat
     assert rules.tilt.preset == "poland_mining_area"
     assert rules_sha256(rules) != rules_sha256(AlertRules())
     assert AlertRules().tilt.preset is None, "no preset is silently on"
+
+
+def test_a_rule_can_be_switched_off_without_quotes(tmp_path):
+    file = tmp_path / "rules.yaml"
+    file.write_text("trend: {tell: off}\nnew_zone: {inside: 'off'}\n")
+
+    assert read_rules(file).trend.tell == "off"
+    assert read_rules(file).new_zone.inside == "off"
+
+
+@pytest.mark.parametrize("alerts", [{"least_pixels": 100}, {"least_area_m2": 1e12}])
+def test_an_area_larger_than_the_track_is_refused_as_nothing_would_ever_be_told(alerts):
+    raw = make_site(rows=9, columns=11).model_dump(mode="json")
+
+    with pytest.raises(ValidationError, match=r"track .* has 99 pixels, fewer than .* lower them"):
+        Site.model_validate({**raw, "alerts": alerts})
 
 
 def test_exceptions_of_a_zone_leave_the_other_zones_alone():
@@ -148,6 +171,16 @@ def test_a_bad_mine_plan_is_refused_by_feature_key_and_remedy(name, features, ke
     assert str(folder / name) in str(told.value)
     assert key in str(told.value)
     assert remedy in str(told.value)
+
+
+@pytest.mark.parametrize("content", [{}, {"featres": []}, {"features": 5}])
+def test_a_mine_plan_without_its_list_of_features_is_refused_and_not_taken_for_an_empty_one(
+    content, tmp_path
+):
+    (tmp_path / "faces.geojson").write_text(json.dumps({"type": "FeatureCollection", **content}))
+
+    with pytest.raises(SiteFileError, match=r"faces\.geojson: features: must be the list"):
+        with_mine(make_site(), tmp_path)
 
 
 def test_the_demonstration_has_an_invented_mine_plan_that_says_so():

@@ -54,8 +54,12 @@ def _features(file: Path, model: type[BaseModel], site: Site) -> list[Any]:
     raw = _parse(file)
     if not isinstance(raw, dict) or raw.get("type") != "FeatureCollection":
         raise SiteFileError(f"{file}: type: must be a GeoJSON FeatureCollection", file=file)
+    if not isinstance(raw.get("features"), list):
+        raise SiteFileError(
+            f"{file}: features: must be the list of features; write [] if there are none", file=file
+        )
     found: list[Any] = []
-    for number, feature in enumerate(raw.get("features") or []):
+    for number, feature in enumerate(raw["features"]):
         one = _feature(file, number, feature, model)
         _inside(file, number, one, site)
         if one.name in {other.name for other in found}:

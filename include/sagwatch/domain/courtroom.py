@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.alert import (
+    HISTORY_RULE,
     VELOCITY_RULE,
     Alert,
     AlertEvent,
@@ -38,6 +39,7 @@ from sagwatch.domain.zone_rules import (
     Finding,
     asset_finding,
     tilt_field,
+    withdrawn,
     zone_findings,
 )
 from sagwatch.domain.zones import (
@@ -157,7 +159,12 @@ class Courtroom:
         if self.view.los_m is None or (motion is None and (subject, "R8") not in self.alerts):
             return
         level = int(motion is not None)
-        held = "; alerts about the ground are held" if self.rules.health.hold_when_reference_moves else ""
+        held = (
+            "; alerts about the ground are held meanwhile, so look at the reference point; the rule "
+            "health.hold_when_reference_moves: false lets them go on"
+            if self.rules.health.hold_when_reference_moves
+            else ""
+        )
         words = (
             f"{motion.words[:1].upper()}{motion.words[1:]}{held}."
             if motion is not None
@@ -169,10 +176,16 @@ class Courtroom:
 
     def hear_the_assets(self, track_id: str) -> None:
         """R6: tilt and curvature where something can be damaged."""
-        if self.rules.tilt.preset is None or self.rules.tilt.tell == "off" or not self.mine.assets:
+        judged = self.rules.tilt.preset is not None and self.rules.tilt.tell != "off"
+        assets = self.mine.assets if judged else ()
+        known = {f"asset/{track_id}/{asset.name}" for asset, _ in assets}
+        for subject, rule in sorted(self.alerts):
+            if rule == "R6" and subject not in known:
+                self._apply(subject, withdrawn(rule), subject.split("/")[-1], None, {})
+        if not assets:
             return
         field = tilt_field(self.witness.moved_mm, self.background, self.grid.pixel_m)
-        for asset, shape in self.mine.assets:
+        for asset, shape in assets:
             pixels = self.mine.pixels_of(shape, self.grid)
             pixels = pixels[self.has_data.ravel()[pixels]]
             finding = asset_finding(pixels, field, self.rules)
@@ -187,7 +200,9 @@ class Courtroom:
 
     def hear_the_history(self, track_id: str) -> None:
         """R1-history: the whole record's velocity, as one advisory about the track."""
+        name = f"the whole record of track {track_id}"
         if self.rules.history.tell == "off":
+            self._apply(f"history/{track_id}", withdrawn(HISTORY_RULE), name, None, {})
             return
         alerted = np.zeros(self.grid.pixels, dtype=bool)
         for zone_id, zone in self.zones.items():
@@ -195,7 +210,7 @@ class Courtroom:
             if alert is not None and alert.is_open:
                 alerted[zone.footprint.pixels] = True
         finding = history_finding(self.view.whole, self.has_data, alerted, self.grid, self.rules)
-        self._apply(f"history/{track_id}", finding, f"the whole record of track {track_id}", None, {})
+        self._apply(f"history/{track_id}", finding, name, None, {})
 
     def _apply(
         self,
@@ -212,8 +227,13 @@ class Courtroom:
             before = self._alert_of(*key)
         if before is None:
             return
+        rules = self.rules.of_zone(subject)
         self.alerts[key], change = advance(
-            before, finding.reading, self.view.epoch, finding.updates_to_raise, finding.updates_to_clear
+            before,
+            finding.reading,
+            self.view.epoch,
+            finding.updates_to_raise or rules.updates_to_raise,
+            finding.updates_to_clear or rules.updates_to_clear,
         )
         if change is not None:
             self._record_finding(change, finding, name, snapshot, where)
@@ -271,7 +291,9 @@ class Courtroom:
         after = change.after
         zone = self.zones[after.subject]
         level = after.level or change.before.level
-        threshold = self.rules.of_zone(zone.id).levels_mm_yr[level - 1]
+        levels = self.rules.of_zone(zone.id).levels_mm_yr
+        # The rules may have fewer levels now than when the alert was raised.
+        threshold = levels[min(level, len(levels)) - 1]
         facts = self.witness.facts(zone, snapshot, threshold) if snapshot is not None else None
         other = survivor.name if survivor is not None else ""
         sentence = (

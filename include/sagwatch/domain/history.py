@@ -57,9 +57,7 @@ def history_finding(
         rules.history.tell,
         _words(areas, len(found), first),
         {"areas": areas, "points": int(sum(pixels.size for pixels in found))},
-        rules.updates_to_raise,
-        rules.updates_to_clear,
-        f"faster than {-rules.levels_mm_yr[max(now, 1) - 1]:g} mm/yr over the whole record",
+        limit_words=f"faster than {-rules.levels_mm_yr[max(now, 1) - 1]:g} mm/yr over the whole record",
     )
 
 

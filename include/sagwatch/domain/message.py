@@ -46,7 +46,7 @@ _RULE_NEWS = {
     "R5": "displacement",
     "R6": "tilt at an asset",
     "R7": "blind spot, please survey",
-    "R8": "the data, not the ground: ground alerts are held",
+    "R8": "the data, not the ground: the reference point seems to move",
 }
 _NEWS = {
     "raised": "ground is moving",

@@ -20,7 +20,10 @@ from sagwatch.domain.site import Asset, Face, Site
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a zone lies in the mine; metres, 0 inside; ``axis_to_advance_deg`` from 0 (along) to 90 (across)."""
+    """Where a zone lies in the mine; metres, 0 inside; ``axis_to_advance_deg`` from 0 (along) to 90 (across).
+
+    ``inside_licence`` is about the zone's centre.
+    """
 
     asset: str | None = None
     asset_m: float | None = None
@@ -47,7 +50,7 @@ class Place:
         if self.asset is not None and self.asset_m is not None:
             parts.append(f"{self.asset} {'in it' if self.asset_m < 1 else f'{self.asset_m:.0f} m away'}")
         if self.inside_licence is False:
-            parts.append("outside the licence area")
+            parts.append("its centre outside the licence area")
         return f"In the mine: {'; '.join(parts)}." if parts else ""
 
 

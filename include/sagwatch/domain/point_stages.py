@@ -23,6 +23,8 @@ from sagwatch.domain.stages import (
     SLOWEST_MM_YR,
     Movement,
     Stage,
+    confidence_of_motion,
+    confidence_of_rest,
     movement,
 )
 from sagwatch.domain.windows import WindowVelocity
@@ -91,27 +93,12 @@ def _outside(dates: Sequence[date], whole: WindowVelocity, has_data: NDArray[np.
         moving = np.abs(velocity) > np.maximum(SLOWEST_MM_YR, 2 * sd)
         known = has_data & whole.valid & (moving | (sd <= SLOWEST_MM_YR))
     stage = np.where(moving, _CODE["linear"], _CODE["stable"])
-    confidence = np.where(moving, _confidence_of_motion(velocity, sd), _confidence_of_rest(velocity, sd))
+    confidence = np.where(moving, confidence_of_motion(velocity, sd), confidence_of_rest(velocity, sd))
     return PointStages(
         np.where(known, stage, _CANNOT_TELL).astype(np.uint8),
         np.where(known, dates[0].toordinal(), 0).astype(np.int32),
         np.where(known, confidence, np.nan).astype(np.float32),
     )
-
-
-def _confidence_of_motion(rate: NDArray[np.floating], sd: NDArray[np.floating]) -> NDArray[np.floating]:
-    from scipy.special import ndtr  # scipy is slow to load, and tasks that judge nothing import this
-
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return 1 - 2 * ndtr(-np.abs(rate / sd))
-
-
-def _confidence_of_rest(rate: NDArray[np.floating], sd: NDArray[np.floating]) -> NDArray[np.floating]:
-    """That the true rate is slower than what is called moving."""
-    from scipy.special import ndtr
-
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return ndtr((SLOWEST_MM_YR - rate) / sd) - ndtr((-SLOWEST_MM_YR - rate) / sd)
 
 
 def _inside(
@@ -187,6 +174,6 @@ def _name(
         default=_CODE["decay"],
     ).astype(np.uint8)
     sure = np.where(
-        moving[-1], _confidence_of_motion(rates[-1], sds[-1]), _confidence_of_rest(rates[-1], sds[-1])
+        moving[-1], confidence_of_motion(rates[-1], sds[-1]), confidence_of_rest(rates[-1], sds[-1])
     )
     return code, sure

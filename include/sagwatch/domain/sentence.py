@@ -59,7 +59,8 @@ def event_sentence(
     opening = {
         "raised": f"Level {level}, {beyond}.",
         "worse": f"Faster, now level {level}, {beyond}.",
-        "better": f"Slower, now level {level}, {beyond}.",
+        # What is held is not proved: the next sentence may say that no motion is sure any more.
+        "better": f"Slower, now level {level}: not yet surely slower than {-threshold_mm_yr:g} mm/yr.",
         "cleared": f"Over; it was level {level}.",
         "merged": f"{_capital(facts.zone_name)} has grown together with {other}; its alert goes on there.",
     }[type_]

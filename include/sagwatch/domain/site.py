@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from croniter import croniter
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from shapely.geometry import Polygon, shape
 from shapely.validation import explain_validity
 
@@ -194,15 +194,31 @@ class InversionRules(_Strict):
     )
 
 
+#: Two satellites of Sentinel-1 see a place so often on one track.
+_SHORTEST_REVISIT_DAYS = 6
+
+
 class WindowRules(_Strict):
     """A trailing window of time on which a velocity is judged."""
 
     days: int = Field(ge=30, le=4000)
     least_epochs: int = Field(ge=4, le=400)
 
+    @model_validator(mode="after")
+    def _can_be_filled(self) -> Self:
+        most = self.days // _SHORTEST_REVISIT_DAYS + 1
+        if self.least_epochs > most:
+            raise ValueError(
+                f"least_epochs: {self.days} days never hold {self.least_epochs} acquisitions, so the window would stay "
+                f"silent; ask for {most} at most"
+            )
+        return self
 
-#: How a rule speaks: a message of its own, a line of the monthly digest, or not at all.
-Tell = Literal["page", "digest", "off"]
+
+#: How a rule speaks: a message of its own, a line of the monthly digest, or not at all. YAML reads a bare off as False.
+Tell = Annotated[
+    Literal["page", "digest", "off"], BeforeValidator(lambda said: "off" if said is False else said)
+]
 _TELL = "page: a message of its own; digest: a line of the monthly digest; off: the rule is not judged."
 
 
@@ -339,8 +355,12 @@ class AlertRules(_Strict):
     ring_m: float = Field(
         default=2900, gt=0, description="Width of the surroundings for local contrast, metres."
     )
-    updates_to_raise: int = Field(default=2, ge=1, le=10)
-    updates_to_clear: int = Field(default=3, ge=1, le=20)
+    updates_to_raise: int = Field(
+        default=2, ge=1, le=10, description="So many updates in a row raise an alert (R3 and R8: one)."
+    )
+    updates_to_clear: int = Field(
+        default=3, ge=1, le=20, description="So many updates in a row clear it (R3 and R8: one)."
+    )
     deadband_mm_yr: float = Field(default=20, ge=0)
     zone_returns_within_days: int = Field(default=365, ge=0)
     single_messages_for_days: int = Field(
@@ -361,6 +381,15 @@ class AlertRules(_Strict):
     @classmethod
     def _a_ladder_downwards(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
         return ladder(levels, "[-40, -100, -300, -600]")
+
+    @field_validator("windows")
+    @classmethod
+    def _each_window_once(cls, windows: tuple[WindowRules, ...]) -> tuple[WindowRules, ...]:
+        days = [window.days for window in windows]
+        for one in days:
+            if days.count(one) > 1:
+                raise ValueError(f"two windows have {one} days; take one out")
+        return windows
 
     @model_validator(mode="after")
     def _one_exception_a_zone(self) -> Self:
@@ -543,6 +572,12 @@ class Site(_Strict):
                 raise ValueError(
                     f"track {track.name}: no pixel of its grid lies inside the boundary; check epsg, west and north "
                     "against it"
+                )
+            grid = track.grid.grid()
+            if (least := self.alerts.on_pixels(grid.pixel_m).least_pixels) > grid.pixels:
+                raise ValueError(
+                    f"alerts: track {track.name} has {grid.pixels} pixels, fewer than the {least} that least_pixels or "
+                    "least_area_m2 ask for, so nothing would ever be told; lower them"
                 )
         if self.end is not None and self.end < self.start:
             raise ValueError(f"end {self.end} is before start {self.start}")

@@ -48,7 +48,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """The stage, since when, how sure, and the pieces that it rests on, oldest first."""
+    """The stage, since when, how sure, and the pieces that it rests on, oldest first.
+
+    ``confidence`` is that the cuts are there, and that the last piece moves, or rests, as the stage says.
+    """
 
     stage: Stage
     since: date
@@ -91,6 +94,22 @@ def movement(series: ZoneSeries) -> Movement:
     if found is None:
         return Movement("cannot tell", series.dates[0], 0.0, ())
     return _named(_pieces(series, breaks, found), confidence)
+
+
+def confidence_of_motion(rate: NDArray[np.floating], sd: NDArray[np.floating]) -> NDArray[np.floating]:
+    """That the true rate is not zero."""
+    from scipy.special import ndtr  # scipy is slow to load, and tasks that judge nothing import this
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 1 - 2 * ndtr(-np.abs(rate / sd))
+
+
+def confidence_of_rest(rate: NDArray[np.floating], sd: NDArray[np.floating]) -> NDArray[np.floating]:
+    """That the true rate is slower than what is called moving."""
+    from scipy.special import ndtr
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return ndtr((SLOWEST_MM_YR - rate) / sd) - ndtr((-SLOWEST_MM_YR - rate) / sd)
 
 
 def _design(series: ZoneSeries, breaks: list[int]) -> NDArray[np.float64]:
@@ -199,4 +218,6 @@ def _named(pieces: list[Piece], confidence: float) -> Movement:
         stage = "initiation" if (last.end - last.begin).days <= INITIATION_DAYS else "linear"
     else:
         stage = "acceleration" if abs(last.rate_mm_yr) > abs(before.rate_mm_yr) else "decay"
-    return Movement(stage, last.begin, confidence, tuple(pieces))
+    rate, sd = np.array(last.rate_mm_yr), np.array(last.sd_mm_yr)
+    sure = confidence_of_motion(rate, sd) if last.moving else confidence_of_rest(rate, sd)
+    return Movement(stage, last.begin, min(confidence, float(sure)), tuple(pieces))

@@ -147,7 +147,7 @@ class Witness:
             "stage_rate_words": about.movement.rate_words if about.movement is not None else "",
             "seen": snapshot.seen,
             "beyond_since": zone.beyond_since.isoformat() if zone.beyond_since else None,
-            "evidence_class": snapshot.window.evidence_class(self.rules.levels_mm_yr[0]),
+            "evidence_class": snapshot.window.evidence_class(self.rules.of_zone(zone.id).levels_mm_yr[0]),
             "no_data_fraction": round(snapshot.no_data_fraction, 4),
             "displacement_mm": _rounded(snapshot.displacement_mm),
             "incidence_deg": _rounded(self.view.incidence_deg),

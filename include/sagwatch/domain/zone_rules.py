@@ -28,24 +28,28 @@ _MAD_TO_SIGMA = 1.4826
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule reads: levels, the facts for SQL, and a sentence; ``title`` names what an asset's alert is about."""
+    """What a rule reads: levels, facts for SQL, and a sentence; updates of None are as many as the rules ask for."""
 
     rule: str
     reading: Reading
     tell: Tell
     words: str
     facts: Mapping[str, Any] = field(default_factory=dict)
-    updates_to_raise: int = 2
-    updates_to_clear: int = 3
+    updates_to_raise: int | None = None
+    updates_to_clear: int | None = None
     limit_words: str = ""
+
+
+def withdrawn(rule: str) -> Finding:
+    """Ends what is still open of a rule that was switched off, or of an asset that the mine plan no longer has."""
+    return Finding(rule, Reading(0, 0), "digest", "It is not judged any more.", updates_to_clear=1)
 
 
 @dataclass(frozen=True, eq=False)
 class ZoneEvidence:
     """Everything that the rules look at; ``step_share`` as `zone_shape.step_share` gives it.
 
-    ``misclosed_share`` is the share of its pixels, ringed holes included, whose newest interferograms contradict each
-    other by whole cycles.
+    ``misclosed_share`` is the share of its pixels whose newest interferograms contradict each other by whole cycles.
     """
 
     epoch: date
@@ -60,7 +64,7 @@ class ZoneEvidence:
 
 
 def zone_findings(seen: ZoneEvidence, rules: AlertRules) -> list[Finding]:
-    """What R2, R3, R4, R5 and R7 read; a rule that is off, or has nothing to look at, is not there."""
+    """What R2, R3, R4, R5 and R7 read; a rule that has nothing to look at is not there, one that is off withdraws."""
     found = [
         _trend(seen, rules),
         _new_zone(seen, rules),
@@ -68,7 +72,7 @@ def zone_findings(seen: ZoneEvidence, rules: AlertRules) -> list[Finding]:
         _displacement(seen, rules),
         _blind(seen, rules),
     ]
-    return [one for one in found if one is not None and one.tell != "off"]
+    return [withdrawn(one.rule) if one.tell == "off" else one for one in found if one is not None]
 
 
 def _trend(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:
@@ -112,7 +116,9 @@ def _new_zone(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:
         return None
     outside = seen.place.inside_licence is False
     level = (2 if outside else 1) if alert.is_open else 0
-    where = "it lies outside the licence area" if outside else "it lies inside the licence area"
+    where = (
+        "its centre lies outside the licence area" if outside else "its centre lies inside the licence area"
+    )
     if seen.place.inside_licence is None:
         where = "the site has no licence area to compare it with"
     return Finding(

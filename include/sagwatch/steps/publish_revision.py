@@ -136,10 +136,10 @@ def publish_revision(
 def _influence(site: Site, revision: Revision, arrays: PublishedArrays) -> Influence:
     """The 10 mm contour against the ground that is in no zone."""
     has_data = arrays.reliable & revision.observed()[-1]
-    quiet = has_data & (arrays.zone < 0)
-    moved = against_quiet_ground(arrays.los_mm[-1], quiet)
+    in_zone = arrays.zone >= 0
+    moved = against_quiet_ground(arrays.los_mm[-1], has_data & ~in_zone)
     least_pixels = site.alerts.on_pixels(revision.grid.pixel_m).least_pixels
-    return influence(revision.epochs[-1], moved, has_data, least_pixels)
+    return influence(revision.epochs[-1], moved, has_data, in_zone, least_pixels)
 
 
 def _settled(

@@ -104,4 +104,4 @@ FROM sagwatch.influence
 JOIN sagwatch.track ON track.id = influence.track_id
 JOIN sagwatch.revision ON revision.id = influence.revision_id;
 COMMENT ON VIEW analyst.mining_influence IS
-    'How far mining reaches in each published revision: the contour of 10 mm of line-of-sight displacement since the record began, against quiet ground.';
+    'How far mining reaches in each published revision: the contour of 10 mm of line-of-sight displacement since the record began, against quiet ground, round known zones and what stands out of the scene''s noise.';
