@@ -25,8 +25,9 @@ This needs that one part at most has epochs on both sides of s; otherwise the sm
 on each other, and the pixel is handed back too. Epoch s may belong to another part that ends with it, and did so
 when the checkpoint was made, if the next epoch is of the part that goes on: then the part of s stays where it is, and
 the next epoch counts as one of the rim. A pixel whose network has a hole at a step that no pair crosses needs nothing
-special: the step is 0. If parts interlock, it goes to `_solve_torn`, which lets them move against each other until the
-velocity norm is smallest: the answer of MintPy's singular value decomposition.
+special: the step is 0. An epoch without a pair that pairs pass over is placed between its neighbours in closed form. If
+parts interlock otherwise, the pixel goes to `_solve_torn`, which lets them move against each other until the velocity
+norm is smallest: the answer of MintPy's singular value decomposition.
 
 Everything is float64 inside; phases, coherences and displacements are float32 outside. Tiles are independent and
 every sum has one fixed order, so the answer does not depend on how many threads share the tiles.
@@ -162,6 +163,7 @@ class Tile(NamedTuple):
     phasor: NDArray[np.float32]
     suspicious: NDArray[np.float64]
     holes: NDArray[np.float64]
+    lonely: NDArray[np.float64]
     open: NDArray[np.bool_]
     held: NDArray[np.bool_]
 
@@ -198,7 +200,8 @@ def solve_range(first, last, size, window, rules, times, given, result):
     diagonal = np.empty((window.bandwidth, size))
     position = np.empty((n_epochs, size))
     touched = np.empty((n_epochs, size), np.float32)
-    phasor, suspicious, holes = np.empty((2, size), np.float32), np.empty(size), np.empty(size)
+    phasor, suspicious = np.empty((2, size), np.float32), np.empty(size)
+    holes, lonely = np.empty(size), np.empty(size)
     opened, held = np.empty(size, np.bool_), np.empty(size, np.bool_)
     for group in range(first, last, GROUP_PIXELS):
         _load(group, min(GROUP_PIXELS, last - group), window, given, rules, y, w, quality)
@@ -219,6 +222,7 @@ def solve_range(first, last, size, window, rules, times, given, result):
                 phasor,
                 suspicious,
                 holes,
+                lonely,
                 opened,
                 held,
             )
@@ -232,12 +236,35 @@ def _solve_tile(start, width, window, rules, times, given, tile, result):
     _substitute(width, tile)
     _accumulate(width, tile)
     for t in range(width):
-        parts = given.counts[CLOSED_PARTS, start + t] + np.int64(tile.holes[t]) + 1
+        parts = given.counts[CLOSED_PARTS, start + t] + np.int64(tile.holes[t] + tile.lonely[t]) + 1
         tile.open[t], tile.held[t] = False, False
         if tile.suspicious[t] > 0.0:
             parts, tile.open[t], tile.held[t] = _solve_torn(start, t, window, given, tile)
+        elif tile.lonely[t] > 0.0:
+            _place_lonely_epochs(t, window, tile)
         result.parts[start + t] = parts
     _finish(start, width, window, rules, times, given, tile, result)
+
+
+@njit(cache=True, nogil=True)
+def _place_lonely_epochs(t, window, tile):
+    """Put epochs without a pair where the smallest velocities put them: each step in proportion to its time squared.
+
+    Between two epochs that are seen, sum (step / dt)^2 is smallest for a given sum of steps if step / dt^2 is one
+    number (its Lagrange multiplier).
+    """
+    before = 0
+    for m in range(1, window.years.shape[0]):
+        if tile.touched[m, t] == np.float32(0.0):
+            continue
+        if m > before + 1:
+            squares = 0.0
+            for j in range(before, m):
+                squares += window.steps_year[j] ** 2
+            step = (tile.position[m, t] - tile.position[before, t]) / squares
+            for j in range(before, m - 1):
+                tile.position[j + 1, t] = tile.position[j, t] + step * window.steps_year[j] ** 2
+        before = m
 
 
 @njit(cache=True, nogil=True)
@@ -303,7 +330,12 @@ def _begin(start, width, window, given, tile):
     tile.x[:] = 0.0
     tile.diagonal[:] = 0.0
     tile.holes[:] = 0.0
+    tile.lonely[:] = 0.0
     tile.suspicious[:] = 0.0
+    tile.touched[:] = np.float32(0.0)
+    for m in range(window.reach + 1):
+        for t in range(width):
+            tile.touched[m, t] = given.counts[RIM + m, start + t]
     for t in range(width):
         tile.position[0, t] = given.floats[BASE, start + t]
     row = BLOCK
@@ -322,7 +354,8 @@ def _begin(start, width, window, given, tile):
 def _eliminate(start, width, window, tile, result):
     """Add the pairs in time order and eliminate step after step; write down the block at each checkpoint."""
     n_steps, bandwidth = tile.band.shape[0], tile.band.shape[1]
-    holes, suspicious = tile.holes, tile.suspicious
+    holes, lonely, suspicious = tile.holes, tile.lonely, tile.suspicious
+    one, none = np.float32(1.0), np.float32(0.0)
     emitted = 0
     for j in range(n_steps):
         if emitted < window.emit.shape[0] and window.emit[emitted] == j:
@@ -331,6 +364,10 @@ def _eliminate(start, width, window, tile, result):
         for i in range(window.first_pair[j], window.first_pair[j + 1]):
             b = window.later[i]
             y, w = tile.y[i], tile.w[i]
+            touched_a, touched_b = tile.touched[j], tile.touched[b]
+            for t in range(width):
+                touched_a[t] += one if w[t] > none else none
+                touched_b[t] += one if w[t] > none else none
             for k in range(j, b):
                 x, diagonal = tile.x[k], _diagonal(tile, k)
                 for t in range(width):
@@ -343,9 +380,18 @@ def _eliminate(start, width, window, tile, result):
         pivot, diagonal = tile.band[j, 0], _diagonal(tile, j)
         for t in range(width):
             holes[t] += 0.0 if diagonal[t] > 0.0 else 1.0
+        # An epoch without a pair that pairs pass over is a part of its own: the zero pivot of the step after it.
+        seen, may_be_lonely = tile.touched[j], j > 0
+        for t in range(width):
+            alone = may_be_lonely & (diagonal[t] > 0.0) & (seen[t] == none)
+            lonely[t] += 1.0 if alone & (pivot[t] <= ZERO_PIVOT * diagonal[t]) else 0.0
         for t in range(width):
             small = (diagonal[t] > 0.0) & (pivot[t] <= SUSPICIOUS_PIVOT * diagonal[t])
-            suspicious[t] = 1.0 if small else suspicious[t]
+            explained = may_be_lonely & (seen[t] == none) & (pivot[t] <= ZERO_PIVOT * diagonal[t])
+            unexplained = (small & (not explained)) | (
+                (diagonal[t] > 0.0) & (seen[t] == none) & (not explained)
+            )
+            suspicious[t] = 1.0 if unexplained else suspicious[t]
         inverse = pivot
         for t in range(width):
             inverse[t] = 0.0 if pivot[t] <= ZERO_PIVOT * diagonal[t] else 1.0 / pivot[t]
@@ -406,7 +452,9 @@ def _emit_block(start, width, window, tile, result, number):
         result.counts[number, RIM + reach + 1, start + t] = (
             1 if connected >= 0 and tile.suspicious[t] == 0.0 else 0
         )
-        result.counts[number, CLOSED_PARTS, start + t] = np.uint16(tile.holes[t])
+        result.counts[number, CLOSED_PARTS, start + t] = np.uint16(tile.holes[t] + tile.lonely[t])
+        for b in range(reach + 1):
+            result.counts[number, RIM + b, start + t] = np.uint16(tile.touched[e + b, t])
         for b in range(1, reach + 1):
             result.counts[number, RIM + reach + 1 + b, start + t] = 1 if b <= connected else 0
 
@@ -511,20 +559,16 @@ def _join(root, one, other):
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def _finish(start, width, window, rules, times, given, tile, result):
     """Quality, counts, sums and lines of a tile whose positions are known; the sums at each checkpoint."""
-    n_epochs, reach = window.years.shape[0], window.reach
+    n_epochs = window.years.shape[0]
     sums = np.empty((BLOCK, width))
     numbers = np.zeros((RIM, width))
     touched = tile.touched
-    touched[:] = np.float32(0.0)
     for row in range(BLOCK):
         for t in range(width):
             sums[row, t] = given.floats[row, start + t]
     for row in range(RIM):
         for t in range(width):
             numbers[row, t] = given.counts[row, start + t]
-    for m in range(reach + 1):
-        for t in range(width):
-            touched[m, t] = given.counts[RIM + m, start + t]
     _measure_change(start, width, window, rules, given, tile, result)
     emitted = 0
     for j in range(n_epochs):
@@ -534,7 +578,7 @@ def _finish(start, width, window, rules, times, given, tile, result):
             if j - 1 + window.n_before > 0:
                 _test_redundancy(width, touched[j - 1], rules, numbers[MEETS])
         if emitted < window.emit.shape[0] and window.emit[emitted] == j:
-            _emit_sums(start, width, window, given, tile, result, emitted, sums, numbers, touched)
+            _emit_sums(start, width, window, given, tile, result, emitted, sums, numbers)
             emitted += 1
         for i in range(window.first_pair[j], window.first_pair[j + 1]):
             _add_pair(width, window, tile, sums, numbers, i)
@@ -577,7 +621,7 @@ def _add_pair(width, window, tile, sums, numbers, i):
     a, b = window.earlier[i], window.later[i]
     y, w = tile.y[i], tile.w[i]
     before, after = tile.position[a], tile.position[b]
-    one, none = np.float32(1.0), np.float32(0.0)
+    none = np.float32(0.0)
     angle, sign = tile.phasor[0], tile.phasor[1]
     for t in range(width):
         residual = np.float64(y[t]) - (after[t] - before[t])
@@ -591,10 +635,7 @@ def _add_pair(width, window, tile, sums, numbers, i):
     for t in range(width):
         sine = sign[t] * angle[t] * _sine_over_angle(angle[t] * angle[t])
         imaginary[t] += sine if w[t] > none else none
-    touched_a, touched_b, seen = tile.touched[a], tile.touched[b], numbers[N_OBSERVATIONS]
-    for t in range(width):
-        touched_a[t] += one if w[t] > none else none
-        touched_b[t] += one if w[t] > none else none
+    seen = numbers[N_OBSERVATIONS]
     for t in range(width):
         seen[t] += 1.0 if w[t] > none else 0.0
 
@@ -620,7 +661,7 @@ def _measure_change(start, width, window, rules, given, tile, result):
 
 
 @njit(cache=True, nogil=True)
-def _emit_sums(start, width, window, given, tile, result, number, sums, numbers, touched):
+def _emit_sums(start, width, window, given, tile, result, number, sums, numbers):
     """Write down the sums of a checkpoint; the block is there already."""
     e, reach = window.emit[number], window.emit_reach[number]
     floats, counts = result.floats[number], result.counts[number]
@@ -634,12 +675,11 @@ def _emit_sums(start, width, window, given, tile, result, number, sums, numbers,
         for b in range(1, reach + 1):
             floats[frozen + b - 1, start + t] = tile.position[e + b, t] - tile.position[e, t]
         counts[N_OBSERVATIONS, start + t] = numbers[N_OBSERVATIONS, t]
-        counts[FIRST_SEEN, start + t] = _first_seen(start, t, window, given, tile)
+        known = numbers[N_OBSERVATIONS, t] > 0.0
+        counts[FIRST_SEEN, start + t] = _first_seen(start, t, window, given, tile) if known else 0
         counts[N_COHERENCE, start + t] = numbers[N_COHERENCE, t] + tile.quality[number, 1, t]
         counts[LEADS_ON, start + t] = 0
         counts[MEETS, start + t] = numbers[MEETS, t]
-        for b in range(reach + 1):
-            counts[RIM + b, start + t] = touched[e + b, t]
         if counts[RIM + reach + 1, start + t] == 0:
             _label(start, t, window, given, tile, result, number)
         else:
