@@ -8,7 +8,7 @@
 
 An update writes what changed; a revision names by path and hash the files that it consists of. A name ends with its
 content's hash, so a file of a name never changes. Datasets lie in one piece, epoch after epoch, so that they can be
-mapped and filled from several threads. ``benchmarks/chunking.py`` compares layouts: against tiles of 64 x 64 pixels, one
+mapped and filled from several threads. ``benchmarks/chunking.py`` compares layouts: against tiles of 64 x 64 pixels one
 epoch of all pixels is read several times faster, and all epochs of one pixel several times slower (some 70 ms of 240
 epochs), which is the better bargain: an update reads and writes epochs, people look at a pixel now and then.
 """
