@@ -328,7 +328,7 @@ def _checked_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
     plan = make_plan(stack, base, effort)
     try:
         if plan.base is not None:
-            check_sealed(plan.base.track, plan.checkpoints[-1:], hashes=True)
+            # Hashes are looked at when a file is taken up.
             check_sealed(plan.base.track, (*plan.blocks, *plan.checkpoints), hashes=False)
     except BadRevisionError as problem:
         log.warning("%s; everything is solved anew", problem)

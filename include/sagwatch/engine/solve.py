@@ -16,7 +16,7 @@ from sagwatch.engine import checks, kernel
 from sagwatch.engine.lines import fit_range
 from sagwatch.engine.network import InversionSettings, Network
 from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE
-from sagwatch.engine.window import Checkpoint, Effort, solve_window
+from sagwatch.engine.window import Checkpoint, Effort, set_reference, solve_window
 from sagwatch.errors import BadInputError
 
 __all__ = ["InversionSettings", "Network", "Observations", "Solution", "check_reference", "solve", "warm_up"]
@@ -116,6 +116,8 @@ def solve(
     )
     effort = Effort(threads=threads)
     solved = solve_window(network, given, start, (), settings, effort, float_type)
+    if observations.reference_pixel is not None:
+        set_reference(solved, observations.reference_pixel, network)
     solution = Solution(
         solved.los_m,
         solved.temporal_coherence,
@@ -124,8 +126,6 @@ def solve(
         solved.parts,
         solved.redundant,
     )
-    if observations.reference_pixel is not None:
-        _set_reference(solution, observations.reference_pixel, network)
     return solution
 
 
@@ -152,13 +152,3 @@ def check_reference(reference_phase_rad: NDArray[np.float32], pair_names: list[s
         raise BadInputError(f"{reference_phase_rad.size} reference phases for {len(pair_names)} pairs")
     for finding in checks.check_reference(reference_phase_rad, pair_names):
         raise BadInputError(str(finding))
-
-
-def _set_reference(solution: Solution, pixel: int, network: Network) -> None:
-    """The reference pixel does not move and agrees with itself: that is its definition, as in MintPy."""
-    solution.los_m[:, pixel] = 0.0
-    solution.temporal_coherence[pixel] = 1.0
-    solution.n_observations[pixel] = network.n_pairs
-    solution.pairs_per_epoch[:, pixel] = network.pairs_per_epoch
-    solution.parts[pixel] = 1
-    solution.redundant[pixel] = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -31,7 +32,6 @@ from sagwatch.engine.manifest import (
     Sealed,
     check_sealed,
 )
-from sagwatch.engine.network import Network
 from sagwatch.engine.sealed import (
     CHECKPOINTS,
     LOS,
@@ -55,6 +55,7 @@ from sagwatch.engine.window import (
     WindowSolution,
     emission_epochs,
     is_worth_keeping,
+    set_reference,
     solve_from,
 )
 from sagwatch.errors import BadRevisionError, DamagedBaseError
@@ -232,6 +233,11 @@ class Update:
         return emission_epochs(self.stack.network, self.plan.first, self.effort)
 
     @cached_property
+    def _mapping(self) -> threading.Lock:
+        """Threads that want the same file hash it once."""
+        return threading.Lock()
+
+    @cached_property
     def _mapped(self) -> dict[int, StoredBlock]:
         return {}
 
@@ -241,14 +247,14 @@ class Update:
 
     def stored(self, epoch: int) -> StoredBlock | None:
         """The base's block that begins at an epoch, mapped; None if it has none or if it is of other epochs."""
-        if epoch not in self._mapped:
-            base = self.plan.base
-            sealed = self._of_base.get(epoch)
-            if base is None or sealed is None:
-                return None
-            # Hashed, because windows and the next revisions take it as it is.
-            self._mapped[epoch] = _intact(base.track, sealed, read_block)
-        return self._mapped[epoch]
+        base, sealed = self.plan.base, self._of_base.get(epoch)
+        if base is None or sealed is None:
+            return None
+        with self._mapping:
+            if epoch not in self._mapped:
+                # Hashed, because windows and the next revisions take it as it is.
+                self._mapped[epoch] = _intact(base.track, sealed, read_block)
+            return self._mapped[epoch]
 
     @cached_property
     def _of_base(self) -> dict[int, Sealed]:
@@ -319,7 +325,7 @@ class Update:
         )
         pixel = self.reference.row * self.stack.shape[1] + self.reference.column
         if strip.start <= pixel < strip.stop:
-            _set_reference(renewed.newest, pixel - strip.start, self.stack.network)
+            set_reference(renewed.newest, pixel - strip.start, self.stack.network)
         return renewed
 
     def history(
@@ -374,9 +380,10 @@ class Update:
         return Taken(sealed.epoch, lambda: self._checkpoint(base, sealed).of(strip), inside)
 
     def _checkpoint(self, base: Base, sealed: Sealed) -> Checkpoint:
-        if sealed.epoch not in self._mapped_checkpoints:
-            self._mapped_checkpoints[sealed.epoch] = _intact(base.track, sealed, read_checkpoint)
-        return self._mapped_checkpoints[sealed.epoch]
+        with self._mapping:
+            if sealed.epoch not in self._mapped_checkpoints:
+                self._mapped_checkpoints[sealed.epoch] = _intact(base.track, sealed, read_checkpoint)
+            return self._mapped_checkpoints[sealed.epoch]
 
 
 @dataclass(frozen=True)
@@ -559,14 +566,3 @@ def _as_bytes(pairs_per_epoch: NDArray[np.uint16]) -> NDArray[np.uint8]:
 def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
     target.chmod(0o644)
-
-
-def _set_reference(solution: WindowSolution, pixel: int, network: Network) -> None:
-    """The reference pixel does not move and agrees with itself: that is its definition, as in MintPy."""
-    solution.los_m[:, pixel] = 0.0
-    solution.temporal_coherence[pixel] = 1.0
-    solution.n_observations[pixel] = network.n_pairs
-    solution.pairs_per_epoch[:, pixel] = network.pairs_per_epoch[solution.first :]
-    solution.parts[pixel] = 1
-    solution.redundant[pixel] = True
-    solution.line[:, pixel] = 0.0

@@ -19,9 +19,9 @@ from sagwatch.engine.kernel import (
     VELOCITY_STD,
 )
 from sagwatch.engine.lines import fit_range
+from sagwatch.engine.network import DAYS_PER_YEAR
 from sagwatch.errors import BadInputError
 
-DAYS_PER_YEAR = 365.25
 LEAST_EPOCHS_OF_A_LINE = 3
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.engine import kernel
-from sagwatch.engine.network import InversionSettings, Network
+from sagwatch.engine.network import DAYS_PER_YEAR, InversionSettings, Network
 from sagwatch.engine.weights import Weight, weight_table
 from sagwatch.errors import BadInputError
 
@@ -337,6 +337,17 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
+def set_reference(solution: WindowSolution, pixel: int, network: Network) -> None:
+    """The reference pixel does not move and agrees with itself: that is its definition, as in MintPy."""
+    solution.los_m[:, pixel] = 0.0
+    solution.temporal_coherence[pixel] = 1.0
+    solution.n_observations[pixel] = network.n_pairs
+    solution.pairs_per_epoch[:, pixel] = network.pairs_per_epoch[solution.first :]
+    solution.parts[pixel] = 1
+    solution.redundant[pixel] = True
+    solution.line[:, pixel] = 0.0
+
+
 def _patch(newest: WindowSolution, pixels: NDArray[np.int64], solution: WindowSolution) -> None:
     """Write what a solution from an older checkpoint says about some pixels into the newest one."""
     shift = newest.first - solution.first
@@ -367,7 +378,7 @@ def _window(
     inside = earlier >= first
     earlier, later = earlier[inside] - first, later[inside] - first
     n_epochs = network.n_epochs - first
-    all_years = network.days / 365.25 if years is None else years
+    all_years = network.days / DAYS_PER_YEAR if years is None else years
     return kernel.Window(
         earlier=np.ascontiguousarray(earlier, np.int64),
         later=np.ascontiguousarray(later, np.int64),
@@ -397,7 +408,7 @@ def _rules(settings: InversionSettings, effort: Effort) -> kernel.Rules:
 
 
 def _times(network: Network, years: NDArray[np.float64] | None) -> kernel.LineTimes:
-    t = network.days / 365.25 if years is None else years
+    t = network.days / DAYS_PER_YEAR if years is None else years
     return kernel.LineTimes(
         n=int(t.size),
         mean=float(np.mean(t)),
