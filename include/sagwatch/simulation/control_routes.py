@@ -1,24 +1,18 @@
-"""The controls of the simulated cloud, for people and tests: clock, timeline, faults, counters, truth."""
+"""The controls of the simulated cloud, for people and tests: clock, timeline, faults, counters."""
 
 from __future__ import annotations
 
-import io
 from datetime import date, datetime
 from typing import Any
 
-import numpy as np
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, ValidationError
-
-from sagwatch.domain.grid import Grid
 
 from .cloud import Cloud, problem, utc
 from .faults import Faults
 from .state import ClockError
 from .world import timeline
-
-MOST_TRUTH_PIXELS = 4_000_000
 
 
 class _ClockSetting(BaseModel):
@@ -101,47 +95,3 @@ def add_controls(app: FastAPI, cloud: Cloud) -> None:
             ],
             "left_out": cloud.world.left_out,
         }
-
-    _add_truth(app, cloud)
-
-
-def _add_truth(app: FastAPI, cloud: Cloud) -> None:
-    @app.get("/truth")
-    def truth(
-        date: date,
-        west: float,
-        north: float,
-        east: float,
-        south: float,
-        columns: int,
-        rows: int,
-        since: date | None = None,
-        form: str = "json",
-    ) -> Response:
-        """For tests and benchmarks only: true LOS displacement in mm at pixel centres, positive toward the satellite.
-
-        The grid is given by its outer edges in metres of the scenario's UTM zone; counted from the first acquisition
-        or from `since`. `form=npy` gives the array as a NumPy file (float32), which large grids want.
-        """
-        from .ground import displacement_m  # slow to load, and only this endpoint needs it
-
-        scenario = cloud.world.scenario
-        if scenario is None:
-            return problem(404, "a replayed archive has no known truth")
-        if columns < 1 or rows < 1 or columns * rows > MOST_TRUTH_PIXELS or east <= west or north <= south:
-            return problem(
-                400, f"the grid must be between 1 and {MOST_TRUTH_PIXELS} pixels, west < east, south < north"
-            )
-        pixel_m = (east - west) / columns
-        if abs((north - south) / rows - pixel_m) > 1e-6 * pixel_m:
-            return problem(400, "pixels must be square")
-        try:
-            grid = Grid(scenario.epsg, west, north, pixel_m, columns, rows)
-        except ValueError as error:
-            return problem(400, str(error))
-        los_mm = (displacement_m(scenario, since or scenario.first_day, date, grid) * 1000).astype(np.float32)
-        if form == "npy":
-            buffer = io.BytesIO()
-            np.save(buffer, los_mm)
-            return Response(buffer.getvalue(), media_type="application/octet-stream")
-        return JSONResponse({"date": date.isoformat(), "los_mm": np.round(los_mm, 4).astype(float).tolist()})

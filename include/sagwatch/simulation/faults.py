@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .chance import generator
 
 ProductFault = Literal["dropped", "short", "login_page", "other_grid", "wrong_date", "outside"]
+CdsFileFault = Literal["truncated", "other_area", "other_hour"]
 CONTENT_FAULTS = ("other_grid", "wrong_date", "outside")
 
 
@@ -54,6 +55,15 @@ class Faults(BaseModel):
     cmr_incomplete: bool = Field(False, description="CMR announces all granules and leaves some out")
     cmr_bad_gateway: bool = Field(False, description="CMR answers 502 with an HTML page")
     cmr_unavailable: bool = Field(False, description="CMR answers 503 with its JSON text")
+    cds_unavailable: bool = Field(False, description="The Climate Data Store answers 503")
+    cds_licence_refused: bool = Field(False, description="The licence of ERA5 has not been accepted: 403")
+    cds_fails: bool = Field(False, description="Requests for weather end `failed`")
+    cds_queue_seconds: float = Field(
+        0.0, ge=0, le=86_400, description="Requests for weather stay `accepted` so long (wall)"
+    )
+    cds_file: CdsFileFault | None = Field(
+        None, description="What a weather file is like: cut short, of another area, or of another hour"
+    )
     smtp_down: bool = Field(False, description="Every mail is refused with 451")
     slack_down: bool = Field(False, description="Every Slack post is refused with 503")
 

@@ -57,7 +57,7 @@ class Maker:
         with self._guard:
             lock = self._locks.setdefault(job.job_id, threading.Lock())
         with lock:
-            order = Order(job.job_id, job.job_type, job.parameters)
+            order = Order(job.job_id, job.job_type, job.parameters, job.requested)
             try:
                 return self._world.make(order, self._folder / job.job_id)
             except KeyError as error:

@@ -1,6 +1,6 @@
 """HyP3's product zips over the simulated ground: members and rasters.
 
-The pixels depend on the scenario's seed, the pair, the looks and the processor only; the four hexadecimal digits at the
+The pixels depend on the scenario's seed, the pair, the looks, the processor and the orbits that were out only; the four hexadecimal digits at the
 end of the name come from the job, as in HyP3 every rerun of a pair has another name.
 """
 
@@ -24,10 +24,11 @@ from sagwatch.domain.grid import Grid
 
 from .chance import generator
 from .granule import Granule
-from .ground import PHASE_PER_METRE, Interferogram, area, height_m, interferogram
-from .orbit import slant_range_m
+from .ground import area, height_m
+from .interferogram import PHASE_PER_METRE, Interferogram, interferogram
+from .look import look_vectors
 from .product_text import Looks, Pair, parameter_file, product_name, readme
-from .scenario import Scenario, Track
+from .scenario import Scenario
 from .world import Made, Order
 
 MOST_EXTRA_PIXELS = 3
@@ -73,7 +74,9 @@ def _members(pair: Pair, name: str) -> Iterator[tuple[str, bytes]]:
     full, window = _grids(pair)
     nominal_looks = pair.looks.range * pair.looks.azimuth
     first, second = pair.reference.acquired.date(), pair.secondary.acquired.date()
-    made = interferogram(pair.scenario, pair.track.path, first, second, nominal_looks, full)
+    made = interferogram(
+        pair.scenario, pair.track.path, first, second, nominal_looks, full, pair.restituted
+    )
     cut = _cut(full, window)
     for layer, values in _layers(pair, made, full).items():
         yield f"{name}_{layer}.tif", geotiff(values[cut], window, gamma=pair.order.job_type == "INSAR_GAMMA")
@@ -145,25 +148,6 @@ def _layers(pair: Pair, made: Interferogram, grid: Grid) -> dict[str, NDArray[An
     if pair.option("include_displacement_maps") or pair.option("include_los_displacement"):
         layers["los_disp"] = (unwrapped * np.float32(1.0 / PHASE_PER_METRE)).astype(np.float32)
     return layers
-
-
-def look_vectors(track: Track, grid: Grid) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """HyP3's ``lv_theta`` and ``lv_phi``: direction from the ground to the satellite, radians.
-
-    ``lv_theta`` is the elevation above the horizontal; ``lv_phi`` counts from east, counter-clockwise. The incidence
-    grows with ground range by ``cos(i) / slant range + 1 / earth radius``.
-    """
-    x, _ = grid.xy(0, np.arange(grid.columns))
-    _, y = grid.xy(np.arange(grid.rows), 0)
-    incidence, look_azimuth = np.radians(track.incidence_deg), np.radians(track.heading_deg + 90.0)
-    ground_range_m = (x - x.mean())[None, :] * np.sin(look_azimuth) + (y - y.mean())[:, None] * np.cos(
-        look_azimuth
-    )
-    per_metre = np.cos(incidence) / slant_range_m(track.incidence_deg) + 1.0 / 6_371_000.0
-    theta = np.pi / 2 - (incidence + ground_range_m * per_metre)
-    toward_satellite = np.radians(-180.0 - track.heading_deg)
-    phi = np.angle(np.exp(1j * toward_satellite)) + ground_range_m * 2e-8
-    return theta.astype(np.float32), phi.astype(np.float32)
 
 
 def _amplitude(pair: Pair, made: Interferogram) -> NDArray[np.float32]:

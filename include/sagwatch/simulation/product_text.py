@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from .granule import Granule
 from .orbit import slant_range_m
+from .passes import has_precise_orbit
 from .scenario import Scenario, Track
 from .world import Order
 
@@ -51,6 +53,15 @@ class Pair:
     def secondary(self) -> Granule:
         return max(self.secondaries, key=lambda g: g.acquired)
 
+    @property
+    def restituted(self) -> frozenset[date]:
+        """The dates whose precise orbit was not out when the pair was ordered."""
+        return frozenset(
+            granule.acquired.date()
+            for granule in (self.reference, self.secondary)
+            if not has_precise_orbit(self.scenario, granule.acquired, self.order.requested)
+        )
+
     def option(self, name: str) -> bool:
         return bool(self.order.parameters.get(name, False))
 
@@ -84,10 +95,11 @@ def _single_burst_name(pair: Pair, suffix: str) -> str:
 
 def _gamma_name(pair: Pair, suffix: str) -> str:
     days = abs((pair.secondary.acquired.date() - pair.reference.acquired.date()).days)
+    orbits = "R" if pair.restituted else "P"
     masked = "w" if pair.option("apply_water_mask") else "u"
     return (
         f"S1{pair.reference.platform[2]}{pair.secondary.platform[2]}_{pair.reference.acquired:%Y%m%dT%H%M%S}_"
-        f"{pair.secondary.acquired:%Y%m%dT%H%M%S}_VVP{days:03d}_INT{pair.looks.pixel_m}_G_{masked}eF_{suffix}"
+        f"{pair.secondary.acquired:%Y%m%dT%H%M%S}_VV{orbits}{days:03d}_INT{pair.looks.pixel_m}_G_{masked}eF_{suffix}"
     )
 
 

@@ -6,16 +6,32 @@ same baselines and the same pixels on every machine.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from .scenario_physics import (
+    CreepingSlope,
+    Ionosphere,
+    Landfill,
+    Mission,
+    Orbits,
+    Panel,
+    Part,
+    PhaseBias,
+    Platform,
+    Weather,
+)
 
 SCENARIO_FOLDER = Path(__file__).parent / "scenarios"
+ORBITS_PER_DAY = 175 / 12
 BURST_ID = re.compile(r"^(\d{3})_(\d{6})_(IW[123])$")
 
 
@@ -23,11 +39,7 @@ class ScenarioError(ValueError):
     """A scenario file that cannot be used; the message names the file, the key and what is wrong."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Rate(_Part):
+class Rate(Part):
     """From this day on the centre of a trough moves with this line-of-sight velocity."""
 
     start: date = Field(alias="from", description="First day of this rate")
@@ -36,7 +48,7 @@ class Rate(_Part):
     )
 
 
-class Trough(_Part):
+class Trough(Part):
     """One subsidence trough: a fixed shape whose depth follows piecewise constant rates."""
 
     name: str
@@ -57,14 +69,14 @@ class Trough(_Part):
         return rates
 
 
-class River(_Part):
+class River(Part):
     """A water body: a polyline with a width; masked in products, incoherent in phase."""
 
     points: Annotated[list[tuple[float, float]], Field(min_length=2, description="lon, lat of the axis")]
     width_m: float = Field(gt=0, le=5_000)
 
 
-class Oddities(_Part):
+class Oddities(Part):
     """What is wrong with some acquisitions; each number counts the acquisitions of the track from 0."""
 
     missing: list[int] = Field(default=[], description="Never acquired: a gap in the rhythm")
@@ -78,7 +90,18 @@ class Oddities(_Part):
     )
 
 
-class Track(_Part):
+@dataclass(frozen=True)
+class PlannedPass:
+    """One acquisition of a track: its number in the rhythm and who flies it."""
+
+    number: int
+    day: date
+    platform: Platform
+    orbit: int
+    acquired: bool
+
+
+class Track(Part):
     """One viewing geometry with its rhythm of acquisitions."""
 
     bursts: Annotated[list[str], Field(min_length=1)]
@@ -87,12 +110,15 @@ class Track(_Part):
     heading_deg: float = Field(ge=-180, le=180, description="Flight direction, clockwise from north")
     incidence_deg: float = Field(ge=20, le=50, description="Incidence angle at the centre of the area")
     utc: time = Field(description="Time of day of the first burst")
-    platform: Literal["S1A", "S1B", "S1C", "S1D"] = "S1A"
+    platform: Platform = "S1A"
     first: date
     last: date
     repeat_days: int = Field(12, ge=1, le=60)
-    first_orbit: int = Field(ge=1, description="Absolute orbit of the first acquisition")
+    first_orbit: int = Field(1, ge=1, description="Absolute orbit of the first acquisition")
     oddities: Oddities = Oddities()
+    missions: list[Mission] = Field(
+        default=[], description="Several satellites; replaces platform, repeat_days and first_orbit"
+    )
 
     @field_validator("bursts")
     @classmethod
@@ -108,6 +134,11 @@ class Track(_Part):
     def _dates(self) -> Track:
         if self.last < self.first:
             raise ValueError(f"last {self.last} is before first {self.first}")
+        days = [one.day for one in self.planned]
+        if not days:
+            raise ValueError("no mission flies between first and last")
+        if len(days) != len(set(days)):
+            raise ValueError("two missions acquire on the same day")
         return self
 
     @property
@@ -115,29 +146,74 @@ class Track(_Part):
         """Relative orbit number."""
         return int(self.bursts[0][:3])
 
+    @property
+    def planned(self) -> tuple[PlannedPass, ...]:
+        """The rhythm of every satellite in order of time, the missing ones included."""
+        alone = Mission(
+            platform=self.platform,
+            first=self.first,
+            last=self.last,
+            repeat_days=self.repeat_days,
+            first_orbit=self.first_orbit,
+        )
+        flown = [
+            (mission.first + timedelta(days=n * mission.repeat_days), n, mission)
+            for mission in self.missions or [alone]
+            for n in range((mission.last - mission.first).days // mission.repeat_days + 1)
+        ]
+        inside = sorted(
+            (one for one in flown if self.first <= one[0] <= self.last), key=lambda one: (one[0], one[1])
+        )
+        return tuple(
+            PlannedPass(
+                number,
+                day,
+                mission.platform,
+                mission.first_orbit + round(n * mission.repeat_days * ORBITS_PER_DAY),
+                acquired=day not in mission.missing and number not in self.oddities.missing,
+            )
+            for number, (day, n, mission) in enumerate(inside)
+        )
+
+    def passes(self) -> list[PlannedPass]:
+        """Every acquisition that takes place, in order of time."""
+        return [one for one in self.planned if one.acquired]
+
     def days(self) -> list[tuple[int, date]]:
-        """Every acquisition that takes place: its number in the rhythm and its date."""
-        count = (self.last - self.first).days // self.repeat_days + 1
-        rhythm = ((n, self.first + timedelta(days=n * self.repeat_days)) for n in range(count))
-        return [(n, day) for n, day in rhythm if n not in self.oddities.missing]
+        """Number in the rhythm and date of every acquisition that takes place."""
+        return [(one.number, one.day) for one in self.passes()]
+
+    def pass_on(self, day: date) -> PlannedPass:
+        """The acquisition of a day.
+
+        Raises
+        ------
+        KeyError
+            There is none.
+        """
+        for one in self.planned:
+            if one.day == day:
+                return one
+        raise KeyError(f"track {self.path} acquires nothing on {day}")
 
 
-class Atmosphere(_Part):
+class Atmosphere(Part):
     turbulent_mm_at_10_km: float = Field(
         4.0, ge=0, le=100, description="RMS delay difference of two points 10 km apart"
     )
 
 
-class Coherence(_Part):
+class Coherence(Part):
     median: float = Field(0.6, gt=0.05, lt=0.99, description="Median of a 12-day pair outside summer")
     spread: float = Field(0.12, ge=0, le=0.4, description="Spatial standard deviation")
     summer_loss: float = Field(
         0.2, ge=0, le=0.9, description="Share lost in the middle of the growing season"
     )
     decay_days: float = Field(150.0, gt=1, description="Time constant of temporal decorrelation")
+    strain: bool = Field(False, description="Motion that differs within a pixel costs coherence")
 
 
-class Scenario(_Part):
+class Scenario(Part):
     """A whole simulated world."""
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
@@ -158,6 +234,14 @@ class Scenario(_Part):
     coherence: Coherence = Coherence()
     troughs: list[Trough] = []
     river: River | None = None
+    panels: list[Panel] = []
+    landfills: list[Landfill] = []
+    slopes: list[CreepingSlope] = []
+    weather: Weather | None = None
+    ionosphere: Ionosphere | None = None
+    orbits: Orbits | None = None
+    phase_bias: PhaseBias | None = None
+    dem_error_m: float = Field(0.0, ge=0, le=50, description="Standard deviation of the DEM's error")
 
     @field_validator("box")
     @classmethod
@@ -181,7 +265,15 @@ class Scenario(_Part):
             raise ValueError(f"rehearsal_path {self.rehearsal_path} is not a path of the tracks {paths}")
         if len(paths) != len(set(paths)):
             raise ValueError(f"two tracks share a path: {paths}")
+        names = [one.name for one in (*self.troughs, *self.panels, *self.landfills, *self.slopes)]
+        if len(names) != len(set(names)) or "total" in names:
+            raise ValueError(f"sources of motion need names of their own, other than `total`: {names}")
         return self
+
+    @property
+    def key(self) -> str:
+        """The same scenario has the same key: everything that is computed from it may be kept under it."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     @cached_property
     def first_day(self) -> date:

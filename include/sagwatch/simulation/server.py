@@ -1,7 +1,7 @@
-"""The HTTP side of the simulated cloud: CMR, HyP3, products, Slack, and the controls for people and tests.
+"""The HTTP side of the simulated cloud: CMR, HyP3, products, CDS, Slack, and the controls for people and tests.
 
-Endpoints of the real services keep their paths, so one address serves as CMR host, HyP3 API, download host and
-Slack. Controls: ``/clock``, ``/timeline``, ``/faults``, ``/requests``, ``/messages``, ``/archive``, ``/truth`` and
+Endpoints of the real services keep their paths, so one address serves as CMR host, HyP3 API, download host, CDS
+and Slack. Controls: ``/clock``, ``/timeline``, ``/faults``, ``/requests``, ``/messages``, ``/archive``, ``/truth`` and
 the page ``/``.
 """
 
@@ -12,6 +12,7 @@ import asyncio
 from fastapi import FastAPI, Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .cds_routes import add_cds
 from .cloud import Cloud, problem
 from .cmr_routes import add_catalogue
 from .control_routes import add_controls
@@ -19,6 +20,7 @@ from .hyp3 import ProblemError
 from .hyp3_routes import add_hyp3
 from .message_routes import add_messages
 from .product_routes import add_products
+from .truth_routes import add_truth
 
 
 def create_app(cloud: Cloud) -> ASGIApp:
@@ -28,7 +30,9 @@ def create_app(cloud: Cloud) -> ASGIApp:
     add_catalogue(app, cloud)
     add_hyp3(app, cloud)
     add_products(app, cloud)
+    add_cds(app, cloud)
     add_controls(app, cloud)
+    add_truth(app, cloud)
     add_messages(app, cloud)
     return _Front(app, cloud)
 
@@ -69,6 +73,10 @@ def _kind(path: str) -> str:
         return "/jobs/{id}"
     if parts[0] in ("products", "services"):
         return f"/{parts[0]}"
+    if path.startswith("/api/retrieve/v1/jobs/"):
+        return "/api/retrieve/v1/jobs/{id}" + ("/results" if path.endswith("/results") else "")
+    if parts[0] == "cds-files":
+        return "/cds-files"
     return path
 
 

@@ -46,6 +46,14 @@ CREATE TABLE IF NOT EXISTS message (
     envelope TEXT NOT NULL,
     content BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS weather_job (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id TEXT NOT NULL UNIQUE,
+    inputs TEXT NOT NULL,
+    experiment TEXT NOT NULL,
+    requested TEXT NOT NULL,
+    wall_requested REAL NOT NULL
+);
 """
 
 
@@ -94,6 +102,17 @@ class MessageRow:
     message_id: str | None
     envelope: dict[str, Any]
     content: bytes
+
+
+@dataclass(frozen=True)
+class WeatherJobRow:
+    """One request to the Climate Data Store and the version of ERA5 that it met."""
+
+    job_id: str
+    inputs: dict[str, Any]
+    experiment: str
+    requested: datetime
+    wall_requested: float
 
 
 class State:
@@ -271,6 +290,41 @@ class State:
             connection.executemany(
                 "UPDATE job SET name = ? WHERE job_id = ?", [(name, job) for job in job_ids]
             )
+
+    # --- weather -------------------------------------------------------------------------------------------------
+
+    def add_weather_job(
+        self, name: Callable[[int], str], inputs: dict[str, Any], experiment: str
+    ) -> WeatherJobRow:
+        """Store a request; `name` makes its id from its number in the queue, counted from 1."""
+        with self._transaction() as connection:
+            last = connection.execute("SELECT max(seq) AS n FROM weather_job").fetchone()["n"]
+            row = WeatherJobRow(
+                name((last or 0) + 1), inputs, experiment, self.now().replace(microsecond=0), time.time()
+            )
+            connection.execute(
+                "INSERT INTO weather_job (job_id, inputs, experiment, requested, wall_requested)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (row.job_id, json.dumps(inputs), experiment, row.requested.isoformat(), row.wall_requested),
+            )
+        return row
+
+    def weather_job(self, job_id: str) -> WeatherJobRow | None:
+        query = (
+            "SELECT job_id, inputs, experiment, requested, wall_requested FROM weather_job WHERE job_id = ?"
+        )
+        with self._lock:
+            row = self._connection.execute(query, (job_id,)).fetchone()
+        if row is None:
+            return None
+        values = dict(row)
+        values["inputs"] = json.loads(values["inputs"])
+        values["requested"] = datetime.fromisoformat(values["requested"])
+        return WeatherJobRow(**values)
+
+    def forget_weather_job(self, job_id: str) -> None:
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM weather_job WHERE job_id = ?", (job_id,))
 
     # --- messages -----------------------------------------------------------------------------------------------
 

@@ -17,10 +17,10 @@ from shapely.geometry import Polygon
 from .chance import generator
 from .granule import BURST_SECONDS, SLC_SECONDS, Granule
 from .orbit import ViewingGeometry, state_vectors
-from .scenario import Scenario, Track
+from .passes import baseline_m
+from .scenario import PlannedPass, Scenario, Track
 
 WGS84 = Geod(ellps="WGS84")
-ORBITS_PER_DAY = 175 / 12
 ASCENDING_NODE_SECONDS = {"ASCENDING": 603, "DESCENDING": 2360}
 BURST_LENGTH_M, BURST_WIDTH_M = 20_000.0, 86_000.0
 SLC_LENGTH_M, SLC_WIDTH_M = 190_000.0, 250_000.0
@@ -37,6 +37,7 @@ class Order:
     job_id: str
     job_type: str
     parameters: dict[str, Any]
+    requested: datetime | None = None  # by the simulated clock; None = long after, when everything final is out
 
     @property
     def references(self) -> list[str]:
@@ -149,12 +150,6 @@ class ScenarioWorld:
         return make_product(self._scenario, order, references, secondaries, folder)
 
 
-def baseline_m(scenario: Scenario, path: int, number: int) -> float:
-    """Perpendicular baseline of one pass to the nominal orbit of its track, metres."""
-    drawn = generator(scenario.seed, "baseline", path, number).normal(0.0, scenario.baseline_std_m)
-    return float(np.clip(drawn, -scenario.baseline_limit_m, scenario.baseline_limit_m))
-
-
 def footprint(lon: float, lat: float, heading_deg: float, length_m: float, width_m: float) -> Polygon:
     """A rectangle on the ground along a flight direction."""
     corners = []
@@ -168,27 +163,27 @@ def footprint(lon: float, lat: float, heading_deg: float, length_m: float, width
 
 def _track_granules(scenario: Scenario, track: Track) -> list[Granule]:
     found = []
-    for number, day in track.days():
-        found += _pass_granules(scenario, track, number, day, version=0)
-        if number in track.oddities.reprocessed_after_days:
-            found += _pass_granules(scenario, track, number, day, version=1)
+    for one in track.passes():
+        found += _pass_granules(scenario, track, one, version=0)
+        if one.number in track.oddities.reprocessed_after_days:
+            found += _pass_granules(scenario, track, one, version=1)
     return found
 
 
-def _pass_granules(scenario: Scenario, track: Track, number: int, day: date, version: int) -> list[Granule]:
+def _pass_granules(scenario: Scenario, track: Track, one: PlannedPass, version: int) -> list[Granule]:
     """The scene of one pass and its bursts, each in VV and VH; version 1 is the reprocessed set."""
+    number, orbit = one.number, one.orbit
     west, south, east, north = scenario.box
     lon, lat = (west + east) / 2, (south + north) / 2
     rng = generator(scenario.seed, "pass", track.path, number)
     # Passes are never on the second. Whole seconds, because clients cut the node time to seconds.
-    start = datetime.combine(day, track.utc, UTC) + timedelta(seconds=int(rng.integers(0, 3)))
+    start = datetime.combine(one.day, track.utc, UTC) + timedelta(seconds=int(rng.integers(0, 3)))
     suffix = (
         hashlib.sha256(f"{scenario.seed}/{track.path}/{number}/{version}".encode()).hexdigest()[:4].upper()
     )
-    orbit = track.first_orbit + round((day - track.first).days * ORBITS_PER_DAY)
     slc_start = start - timedelta(seconds=9)
     slc_name = (
-        f"{track.platform}_IW_SLC__1SDV_{slc_start:%Y%m%dT%H%M%S}"
+        f"{one.platform}_IW_SLC__1SDV_{slc_start:%Y%m%dT%H%M%S}"
         f"_{slc_start + timedelta(seconds=SLC_SECONDS):%Y%m%dT%H%M%S}_{orbit:06d}_{orbit * 8 % 0xFFFFFF:06X}_{suffix}"
     )
     baseline = baseline_m(scenario, track.path, number)
@@ -200,7 +195,7 @@ def _pass_granules(scenario: Scenario, track: Track, number: int, day: date, ver
         known = number not in track.oddities.without_state_vectors
         return Granule(
             published=_published(scenario, track, number, start, version),
-            platform=track.platform,
+            platform=one.platform,
             path=track.path,
             direction=track.direction,
             orbit=orbit,
@@ -215,7 +210,7 @@ def _pass_granules(scenario: Scenario, track: Track, number: int, day: date, ver
     found = [
         granule(
             name=slc_name,
-            short_name=f"SENTINEL-1{track.platform[2]}_SLC",
+            short_name=f"SENTINEL-1{one.platform[2]}_SLC",
             acquired=slc_start,
             seconds=float(SLC_SECONDS),
             polarization="VV+VH",
