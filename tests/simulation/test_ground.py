@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sagwatch.domain.grid import Grid
-from sagwatch.simulation import ground
+from sagwatch.simulation import air, ground, interferogram, motion, noise, unwrapping
 from sagwatch.simulation.scenario import Rate, Scenario, Trough, read_scenario
 
 DAY = date(2024, 1, 11)
@@ -42,11 +42,11 @@ def test_displacement_follows_piecewise_rates() -> None:
     ]
 
     moved = [
-        ground.moved_m(rates, date(2023, 12, 1), until) for until in (date(2024, 1, 11), date(2024, 2, 20))
+        motion.moved_m(rates, date(2023, 12, 1), until) for until in (date(2024, 1, 11), date(2024, 2, 20))
     ]
 
     np.testing.assert_allclose(moved, [-0.010, -0.031], atol=1e-12)
-    assert ground.moved_m(rates, date(2024, 2, 10), date(2024, 3, 11)) == pytest.approx(-0.020)
+    assert motion.moved_m(rates, date(2024, 2, 10), date(2024, 3, 11)) == pytest.approx(-0.020)
 
 
 @pytest.mark.parametrize("profile", ["gaussian", "probability_integral"])
@@ -63,10 +63,10 @@ def test_a_trough_is_deepest_in_its_centre_and_gone_outside_its_radius(
             "rates": [{"from": "2024-01-01", "peak_los_mm_yr": -100}],
         }
     )
-    x, y = ground._to_utm(32649).transform(110.84, 37.42)
+    x, y = noise.to_utm(32649).transform(110.84, 37.42)
     grid = Grid(32649, np.floor(x / 10) * 10 - 1000, np.ceil(y / 10) * 10 + 1000, 10.0, 201, 201)
 
-    shape = ground.trough_shape(trough, 32649, grid)
+    shape = motion.trough_shape(trough, 32649, grid)
 
     assert shape.max() == pytest.approx(1.0, abs=0.01)
     row, column = np.unravel_index(shape.argmax(), shape.shape)
@@ -78,11 +78,11 @@ def test_a_trough_is_deepest_in_its_centre_and_gone_outside_its_radius(
 
 
 def test_turbulence_has_the_stated_size_at_ten_kilometres_and_its_slope(scenario: Scenario) -> None:
-    lattice = ground._lattice_of(scenario)
+    lattice = noise.lattice_of(scenario)
     tens, ones = [], []
     for number in range(30):
         day = DAY + timedelta(days=number)
-        field = ground._atmosphere_lattice(scenario.seed, 11, day, lattice.size, 4.0)
+        field = air._atmosphere_lattice(scenario.seed, 11, day, lattice.size, 4.0)
         tens.append(np.mean((field[:, 100:] - field[:, :-100]) ** 2))
         ones.append(np.mean((field[:, 10:] - field[:, :-10]) ** 2))
 
@@ -100,13 +100,13 @@ def test_every_look_shows_the_same_air_and_hills(scenario: Scenario) -> None:
     def averaged(values: np.ndarray) -> np.ndarray:
         return values.reshape(coarse.rows, 4, coarse.columns, 4).mean(axis=(1, 3))
 
-    def air(grid: Grid) -> np.ndarray:
-        return ground.atmosphere_m(scenario, 11, DAY, grid)
+    def delay(grid: Grid) -> np.ndarray:
+        return air.turbulent_m(scenario, 11, DAY, grid)
 
     def hills(grid: Grid) -> np.ndarray:
         return ground.height_m(scenario, grid)
 
-    for field in (air, hills):
+    for field in (delay, hills):
         values = field(coarse)
         np.testing.assert_allclose(averaged(field(fine)), values, atol=0.1 * np.ptp(values))
         assert np.corrcoef(averaged(field(fine)).ravel(), values.ravel())[0, 1] > 0.99
@@ -123,7 +123,7 @@ def test_pairs_that_share_a_date_share_its_air(scenario: Scenario, grid: Grid) -
     days = [DAY, DAY + timedelta(days=12), DAY + timedelta(days=24)]
 
     made = {
-        (a, b): ground.interferogram(quiet, 11, days[a], days[b], 80, grid).unwrapped_rad
+        (a, b): interferogram.interferogram(quiet, 11, days[a], days[b], 80, grid).unwrapped_rad
         for a, b in [(0, 1), (1, 2), (0, 2)]
     }
 
@@ -138,24 +138,24 @@ def test_pairs_that_share_a_date_share_its_air(scenario: Scenario, grid: Grid) -
 def test_an_interferogram_is_motion_and_air_up_to_a_constant(scenario: Scenario, grid: Grid) -> None:
     first, second = date(2024, 8, 2), date(2024, 8, 14)
 
-    made = ground.interferogram(scenario, 11, first, second, 80, grid)
+    made = interferogram.interferogram(scenario, 11, first, second, 80, grid)
 
-    moved = ground.displacement_m(scenario, first, second, grid)
-    air = ground.atmosphere_m(scenario, 11, second, grid) - ground.atmosphere_m(scenario, 11, first, grid)
-    error = made.unwrapped_rad - ground.PHASE_PER_METRE * (moved + air)
+    moved = motion.displacement_m(scenario, 11, first, second, grid)
+    delay = air.turbulent_m(scenario, 11, second, grid) - air.turbulent_m(scenario, 11, first, grid)
+    error = made.unwrapped_rad - interferogram.PHASE_PER_METRE * (moved + delay)
     good = made.components == 1
     error = error[good] - np.median(error[good])
     assert good.mean() > 0.9
     assert np.std(error) < 0.4
     assert np.mean(np.abs(error) > np.pi) < 0.002
     # 12 days of -450 mm/yr: 14.8 mm, 3.3 radians, away from the satellite.
-    assert (ground.PHASE_PER_METRE * moved).max() == pytest.approx(3.35, abs=0.1)
+    assert (interferogram.PHASE_PER_METRE * moved).max() == pytest.approx(3.35, abs=0.1)
 
 
 def test_the_constant_of_a_pair_is_unknown(scenario: Scenario, grid: Grid) -> None:
     medians = [
         np.median(
-            ground.interferogram(
+            interferogram.interferogram(
                 scenario, 11, DAY + timedelta(days=12 * n), DAY + timedelta(days=12 * n + 12), 80, grid
             ).wrapped_rad
         )
@@ -170,7 +170,7 @@ def test_noise_follows_coherence_and_looks() -> None:
     shape = (200, 200)
 
     noise = {
-        (gamma, looks): ground.phase_noise_rad(np.full(shape, gamma), looks, rng).std()
+        (gamma, looks): interferogram.phase_noise_rad(np.full(shape, gamma), looks, rng).std()
         for gamma in (0.3, 0.9)
         for looks in (25, 100)
     }
@@ -185,7 +185,7 @@ def test_coherence_falls_with_time_and_in_summer_and_is_lost_over_water(
     scenario: Scenario, grid: Grid
 ) -> None:
     winter, later, summer = (
-        ground.true_coherence(scenario, start, start + timedelta(days=days), grid)
+        interferogram.true_coherence(scenario, start, start + timedelta(days=days), grid)
         for start, days in ((date(2024, 1, 11), 12), (date(2024, 1, 11), 24), (date(2024, 7, 21), 12))
     )
     river = ground.water(scenario, grid)
@@ -203,7 +203,7 @@ def test_unwrapping_recovers_a_steep_ramp_and_keeps_islands_apart() -> None:
     coherence[:, 40:50] = 0.05
     wrapped = np.angle(np.exp(1j * truth))
 
-    unwrapped, components = ground.unwrap(wrapped, coherence)
+    unwrapped, components = unwrapping.unwrap(wrapped, coherence)
 
     assert set(np.unique(components)) == {0, 1, 2}
     for label in (1, 2):
@@ -234,9 +234,9 @@ def test_motion_too_fast_for_the_wavelength_aliases(scenario: Scenario) -> None:
     grid = ground.area(fast, 80.0)
     first, second = DAY, DAY + timedelta(days=24)
 
-    made = ground.interferogram(fast, 11, first, second, 80, grid)
+    made = interferogram.interferogram(fast, 11, first, second, 80, grid)
 
-    true_rad = (ground.PHASE_PER_METRE * ground.displacement_m(fast, first, second, grid)).max()
+    true_rad = (interferogram.PHASE_PER_METRE * motion.displacement_m(fast, 11, first, second, grid)).max()
     seen_rad = made.unwrapped_rad.max() - np.median(made.unwrapped_rad)
     assert true_rad > 25
     assert seen_rad < 0.7 * true_rad
@@ -245,8 +245,8 @@ def test_motion_too_fast_for_the_wavelength_aliases(scenario: Scenario) -> None:
 def test_everything_is_a_function_of_the_seed(scenario: Scenario, grid: Grid) -> None:
     pair = (11, DAY, DAY + timedelta(days=12), 80, grid)
 
-    one, same = ground.interferogram(scenario, *pair), ground.interferogram(scenario, *pair)
-    other = ground.interferogram(scenario.model_copy(update={"seed": 1}), *pair)
+    one, same = interferogram.interferogram(scenario, *pair), interferogram.interferogram(scenario, *pair)
+    other = interferogram.interferogram(scenario.model_copy(update={"seed": 1}), *pair)
 
     np.testing.assert_array_equal(one.unwrapped_rad, same.unwrapped_rad)
     assert not np.array_equal(one.unwrapped_rad, other.unwrapped_rad)

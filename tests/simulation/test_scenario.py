@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sagwatch.simulation.ground import moved_m
+from sagwatch.simulation.motion import moved_m
+from sagwatch.simulation.passes import baseline_m
 from sagwatch.simulation.scenario import ScenarioError, read_scenario
-from sagwatch.simulation.world import ScenarioWorld, baseline_m, timeline
+from sagwatch.simulation.world import ScenarioWorld, timeline
 from tests.simulation.small_world import SMALL, write_small_world
 
 

@@ -1,5 +1,6 @@
-"""What stands between satellite and ground on one pass, as motion that it feigns: metres, positive toward the satellite.
+"""What stands between satellite and ground on one pass, as the motion that it feigns.
 
+Metres along the line of sight, positive toward the satellite.
 Each disturbance belongs to a pass, so that pairs which share a date share it.
 """
 

@@ -22,14 +22,41 @@ DATASET = "reanalysis-era5-pressure-levels"
 ERA5, ERA5T = "0001", "0005"
 #: ECMWF's parameter numbers (table 128), in the order in which the real files hold them.
 PARAMETERS = {"geopotential": 129, "temperature": 130, "specific_humidity": 133}
-LEVELS_HPA = (1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 125, 150, 175, 200, 225, 250, 300, 350, 400, 450, 500, 550, 600, 650)
+LEVELS_HPA = (
+    1,
+    2,
+    3,
+    5,
+    7,
+    10,
+    20,
+    30,
+    50,
+    70,
+    100,
+    125,
+    150,
+    175,
+    200,
+    225,
+    250,
+    300,
+    350,
+    400,
+    450,
+    500,
+    550,
+    600,
+    650,
+)
 LEVELS_HPA += (700, 750, 775, 800, 825, 850, 875, 900, 925, 950, 975, 1000)
 STEP_DEG = 0.25
 MOST_DEGREES = 40.0
 NAMESPACE = uuid.UUID("0b6e3c1a-6a55-5a19-8f0e-6572613567b1")
 LICENCE_TEXT = (
     "Not all the required licences have been accepted; please visit "
-    f"https://cds.climate.copernicus.eu/datasets/{DATASET}?tab=download#manage-licences to accept the required licence(s)."
+    f"https://cds.climate.copernicus.eu/datasets/{DATASET}?tab=download#manage-licences "
+    "to accept the required licence(s)."
 )
 
 

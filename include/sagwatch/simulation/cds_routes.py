@@ -36,7 +36,9 @@ def add_cds(app: FastAPI, cloud: Cloud) -> None:
         if cloud.world.scenario is None or cloud.world.scenario.weather is None:
             raise _StoreError(404, "dataset not found", f"{cloud.world.name} has no weather of its own")
         if not request.headers.get("PRIVATE-TOKEN"):
-            raise _StoreError(401, "authentication required", "no PRIVATE-TOKEN header; set the key of your account")
+            raise _StoreError(
+                401, "authentication required", "no PRIVATE-TOKEN header; set the key of your account"
+            )
 
     @app.get("/api/catalogue/v1/messages")
     def messages() -> dict[str, Any]:
@@ -48,8 +50,12 @@ def add_cds(app: FastAPI, cloud: Cloud) -> None:
         """The description of a data set."""
         check(request)
         if dataset != cds.DATASET:
-            raise _StoreError(404, "process not found", f"dataset {dataset} not found; this store has {cds.DATASET}")
-        links = [{"rel": "execute", "href": f"{_base(request)}{PROCESS}/execution", "type": "application/json"}]
+            raise _StoreError(
+                404, "process not found", f"dataset {dataset} not found; this store has {cds.DATASET}"
+            )
+        links = [
+            {"rel": "execute", "href": f"{_base(request)}{PROCESS}/execution", "type": "application/json"}
+        ]
         return {"id": dataset, "title": dataset, "inputs": {}, "outputs": {}, "links": links}
 
     @app.post(PROCESS + "/execution")
@@ -84,9 +90,13 @@ def add_cds(app: FastAPI, cloud: Cloud) -> None:
         found = _job(cloud, job_id)
         status = _status(cloud, found)
         if status == "failed":
-            raise _StoreError(400, "The job has failed", "MARS has returned an error, please check your selection.")
+            raise _StoreError(
+                400, "The job has failed", "MARS has returned an error, please check your selection."
+            )
         if status != "successful":
-            raise _StoreError(404, "job results not ready", f"job {job_id} results not ready, status is {status}")
+            raise _StoreError(
+                404, "job results not ready", f"job {job_id} results not ready, status is {status}"
+            )
         href = f"{_base(request)}/cds-files/{job_id}.grib"
         size = len(_file(cloud, found))
         return {"asset": {"value": {"type": "application/x-grib", "href": href, "file:size": size}}}

@@ -112,14 +112,14 @@ def interferogram(
 def strain_coherence(motion_m: Floats) -> Floats:
     """Share of the coherence that is left where motion differs within a pixel.
 
-    A phase that changes by ``g`` across a pixel leaves ``|sin(g / 2) / (g / 2)|`` of the coherent sum, in each direction.
+    A phase that changes by ``g`` across a pixel leaves ``|sin(g / 2) / (g / 2)|`` of the coherent sum, each way.
     """
     down, right = np.gradient(PHASE_PER_METRE * motion_m)
     return np.abs(np.sinc(down / (2 * np.pi)) * np.sinc(right / (2 * np.pi)))
 
 
 def phase_bias_m(scenario: Scenario, reference: date, secondary: date, grid: Grid) -> Floats:
-    """Bias of a multilooked pair over green ground, metres of feigned motion; it breaks closure, and fades with time."""
+    """Bias of a multilooked pair over green ground, metres of feigned motion; it breaks closure and fades."""
     rule = scenario.phase_bias
     if rule is None:
         return np.zeros(grid.shape)
@@ -130,7 +130,7 @@ def phase_bias_m(scenario: Scenario, reference: date, secondary: date, grid: Gri
 
 
 def topographic_m(scenario: Scenario, path: int, reference: date, secondary: date, grid: Grid) -> Floats:
-    """Feigned motion of an error of the DEM: ``baseline x error / (range x sin(incidence))`` (Fattahi and Amelung 2013)."""
+    """Feigned motion of an error of the DEM, metres (Fattahi and Amelung 2013): ``baseline / (range sin i) x error``."""
     if not scenario.dem_error_m:
         return np.zeros(grid.shape)
     track = scenario.track(path)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import singledispatch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +76,10 @@ def source_names(scenario: Scenario) -> list[str]:
 def displacement_3d_m(
     scenario: Scenario, since: date, until: date, grid: Grid, only: str | None = None
 ) -> Motion:
-    """True displacement between two days, of everything or of one source; `troughs` have no direction and are left out."""
+    """True displacement between two days, of everything or of one source.
+
+    `troughs` are known along the line of sight only, and left out.
+    """
     total = Motion(*(np.zeros(grid.shape) for _ in range(3)))
     for source in _sources(scenario):
         if only in (None, source.name):
@@ -131,36 +133,26 @@ def _window(source: Source, epsg: int, grid: Grid) -> tuple[tuple[slice, slice],
     return here, dx[here[1]], dy[here[0]]
 
 
-@singledispatch
 def _reach_m(source: Source) -> float:
     """No pixel further away than this from the source's place, east or north, moves."""
-    raise TypeError(f"unknown source of motion {source!r}")
-
-
-@_reach_m.register
-def _(source: Panel) -> float:
-    shift_m = source.depth_m / np.tan(np.radians(source.propagation_angle_deg))
-    return float(source.face[-1].advanced_m + source.width_m / 2 + reach_m(source) * np.sqrt(2) + shift_m)
-
-
-@_reach_m.register
-def _(source: Landfill) -> float:
-    return 2.0 * source.radius_m
-
-
-@_reach_m.register
-def _(source: CreepingSlope) -> float:
+    if isinstance(source, Panel):
+        shift_m = source.depth_m / np.tan(np.radians(source.propagation_angle_deg))
+        return float(source.face[-1].advanced_m + source.width_m / 2 + reach_m(source) * np.sqrt(2) + shift_m)
+    if isinstance(source, Landfill):
+        return 2.0 * source.radius_m
     return 2.0 * float(np.hypot(source.length_m, source.width_m))
 
 
-@singledispatch
 def _motion(source: Source, since: date, until: date, x: Floats, y: Floats) -> Motion:
     """Displacement between two days at places east and north of the source, metres."""
-    raise TypeError(f"unknown source of motion {source!r}")
+    if isinstance(source, Panel):
+        return _over_panel(source, since, until, x, y)
+    if isinstance(source, Landfill):
+        return _on_landfill(source, since, until, x, y)
+    return _on_slope(source, since, until, x, y)
 
 
-@_motion.register
-def _(source: Panel, since: date, until: date, x: Floats, y: Floats) -> Motion:
+def _over_panel(source: Panel, since: date, until: date, x: Floats, y: Floats) -> Motion:
     shift_m = source.depth_m / np.tan(np.radians(source.propagation_angle_deg))
     dip = np.radians(source.dip_azimuth_deg)
     x, y = x - shift_m * np.sin(dip), y - shift_m * np.cos(dip)
@@ -174,8 +166,7 @@ def _(source: Panel, since: date, until: date, x: Floats, y: Floats) -> Motion:
     )
 
 
-@_motion.register
-def _(source: Landfill, since: date, until: date, x: Floats, y: Floats) -> Motion:
+def _on_landfill(source: Landfill, since: date, until: date, x: Floats, y: Floats) -> Motion:
     def settled(day: date) -> float:
         years = max((day - source.opened).days, 0) / DAYS_PER_YEAR
         return -source.settlement_m * -np.expm1(-source.per_year * years)
@@ -185,8 +176,7 @@ def _(source: Landfill, since: date, until: date, x: Floats, y: Floats) -> Motio
     return Motion(nothing, nothing, (settled(until) - settled(since)) * shape)
 
 
-@_motion.register
-def _(source: CreepingSlope, since: date, until: date, x: Floats, y: Floats) -> Motion:
+def _on_slope(source: CreepingSlope, since: date, until: date, x: Floats, y: Floats) -> Motion:
     def crept(day: date) -> float:
         years = day.toordinal() / DAYS_PER_YEAR
         season = 2 * np.pi * (years - RAINY_DAY / DAYS_PER_YEAR)

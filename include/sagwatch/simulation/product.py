@@ -1,7 +1,8 @@
 """HyP3's product zips over the simulated ground: members and rasters.
 
-The pixels depend on the scenario's seed, the pair, the looks, the processor and the orbits that were out only; the four hexadecimal digits at the
-end of the name come from the job, as in HyP3 every rerun of a pair has another name.
+The pixels depend on the scenario's seed, the pair, the looks, the processor and which orbits were out, and on nothing
+else; the four hexadecimal digits at the end of the name come from the job, as in HyP3 every rerun of a pair has another
+name.
 """
 
 from __future__ import annotations
@@ -74,9 +75,7 @@ def _members(pair: Pair, name: str) -> Iterator[tuple[str, bytes]]:
     full, window = _grids(pair)
     nominal_looks = pair.looks.range * pair.looks.azimuth
     first, second = pair.reference.acquired.date(), pair.secondary.acquired.date()
-    made = interferogram(
-        pair.scenario, pair.track.path, first, second, nominal_looks, full, pair.restituted
-    )
+    made = interferogram(pair.scenario, pair.track.path, first, second, nominal_looks, full, pair.restituted)
     cut = _cut(full, window)
     for layer, values in _layers(pair, made, full).items():
         yield f"{name}_{layer}.tif", geotiff(values[cut], window, gamma=pair.order.job_type == "INSAR_GAMMA")

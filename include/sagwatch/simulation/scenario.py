@@ -83,7 +83,7 @@ class Oddities(Part):
     late_days: dict[int, float] = Field(
         default={}, description="Published so many days after the acquisition"
     )
-    without_state_vectors: list[int] = []
+    without_state_vectors: list[int] = Field(default=[])
     reprocessed_after_days: dict[int, float] = Field(
         default={},
         description="A second granule with another suffix appears so many days after the acquisition",
@@ -232,11 +232,11 @@ class Scenario(Part):
     baseline_limit_m: float = Field(150.0, ge=0, le=1000)
     atmosphere: Atmosphere = Atmosphere()
     coherence: Coherence = Coherence()
-    troughs: list[Trough] = []
+    troughs: list[Trough] = Field(default=[])
     river: River | None = None
-    panels: list[Panel] = []
-    landfills: list[Landfill] = []
-    slopes: list[CreepingSlope] = []
+    panels: list[Panel] = Field(default=[])
+    landfills: list[Landfill] = Field(default=[])
+    slopes: list[CreepingSlope] = Field(default=[])
     weather: Weather | None = None
     ionosphere: Ionosphere | None = None
     orbits: Orbits | None = None

@@ -143,7 +143,9 @@ class Orbits(Part):
 class PhaseBias(Part):
     """Bias of short multilooked pairs over vegetation (Ansari et al. 2021): it fades with the span of the pair."""
 
-    los_mm_yr: float = Field(ge=-30, le=30, description="Apparent velocity of a chain of 12-day pairs, full green")
+    los_mm_yr: float = Field(
+        ge=-30, le=30, description="Apparent velocity of a chain of 12-day pairs, full green"
+    )
     decay_days: float = Field(15.0, gt=0, le=200)
 
 

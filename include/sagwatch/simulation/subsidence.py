@@ -58,11 +58,13 @@ def panel_motion(panel: Panel, since: date, until: date, along: Floats, across: 
     half_m = panel.width_m / 2 - panel.inflection_m
     root = np.sqrt(np.pi) / panel.radius_m
     section = (erf(root * (across + half_m)) - erf(root * (across - half_m))) / 2
-    section_slope = (_influence(across + half_m, panel.radius_m) - _influence(across - half_m, panel.radius_m))
+    section_slope = _influence(across + half_m, panel.radius_m) - _influence(across - half_m, panel.radius_m)
     full_m = panel.thickness_m * panel.subsidence_factor * np.cos(np.radians(panel.dip_deg))
     horizontal_m = panel.horizontal_factor * panel.radius_m * full_m
     depth, slope = profile(along), profile(along, 1)
-    return PanelMotion(-full_m * depth * section, horizontal_m * slope * section, horizontal_m * depth * section_slope)
+    return PanelMotion(
+        -full_m * depth * section, horizontal_m * slope * section, horizontal_m * depth * section_slope
+    )
 
 
 def _influence(offset_m: Floats, radius_m: float) -> Floats:
@@ -71,15 +73,15 @@ def _influence(offset_m: Floats, radius_m: float) -> Floats:
 
 
 def _advance_profile(panel: Panel, since: date, until: date) -> CubicHermiteSpline:
-    """Share of full subsidence gained between two days, along the advance, by closed-form elements with exact slopes."""
+    """Share of full subsidence gained between two days, along the advance, with exact slopes."""
     radius, inset = panel.radius_m, panel.inflection_m
     total_m = panel.face[-1].advanced_m
-    x = np.arange(
-        -REACH_RADII * radius, total_m + REACH_RADII * radius + 1, radius / ELEMENTS_PER_RADIUS
-    )
+    x = np.arange(-REACH_RADII * radius, total_m + REACH_RADII * radius + 1, radius / ELEMENTS_PER_RADIUS)
     edges = np.linspace(inset, total_m - inset, 2 + int((total_m - 2 * inset) / radius * ELEMENTS_PER_RADIUS))
     passed = _day_of_face(panel, (edges[1:] + edges[:-1]) / 2)
-    gained = settled_share(panel, until.toordinal() - passed) - settled_share(panel, since.toordinal() - passed)
+    gained = settled_share(panel, until.toordinal() - passed) - settled_share(
+        panel, since.toordinal() - passed
+    )
     offset = x[:, None] - edges[None, :]
     steps = erf(np.sqrt(np.pi) * offset / radius) / 2
     slopes = _influence(offset, radius)

@@ -61,8 +61,8 @@ def add_truth(app: FastAPI, cloud: Cloud) -> None:
         `component`: `total` motion, one source of motion by name, a disturbance of a pass (turbulent, stratified,
         ionospheric, orbital_precise, orbital_restituted: what it feigns as motion, LOS only), or what never changes
         (height and dem_error in metres, vegetated as a share). Motion and disturbances are in mm, counted from the
-        first acquisition of the scenario (motion), or from `since`; LOS of `path` (the rehearsal's unless named), positive toward
-        the satellite. `form=npy` gives a NumPy file (float32), which large grids want.
+        first acquisition of the scenario (motion), or from `since`; LOS is that of `path` (the rehearsal's unless
+        named), positive toward the satellite. `form=npy` gives a NumPy file (float32), which large grids want.
         """
         scenario = cloud.world.scenario
         if scenario is None:
@@ -103,12 +103,18 @@ def _component(scenario: Scenario, query: TruthQuery) -> NDArray[Any]:
         return 1000.0 * _motion_m(scenario, query, path, grid)
     if query.component in DISTURBANCES:
         if query.direction != "los":
-            raise ValueError(f"{query.component} is known along the line of sight only, not {query.direction}")
+            raise ValueError(
+                f"{query.component} is known along the line of sight only, not {query.direction}"
+            )
         return 1000.0 * _disturbance_m(scenario, query, path, grid)
     if query.component in STATIC:
         from . import ground
 
-        fields = {"height": ground.height_m, "vegetated": ground.vegetated_share, "dem_error": ground.dem_error_m}
+        fields = {
+            "height": ground.height_m,
+            "vegetated": ground.vegetated_share,
+            "dem_error": ground.dem_error_m,
+        }
         return fields[query.component](scenario, grid)
     raise ValueError(f"component {query.component!r} is none of {known}")
 

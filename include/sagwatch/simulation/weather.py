@@ -4,8 +4,8 @@ One set of fields, twice used: the simulated CDS writes them on pressure levels 
 delayed by their refractivity. Fields vary with season, hour and synoptic waves of a few days, and slowly in space;
 everything is a smooth function of time, longitude, latitude and height, and of the seed.
 
-The column is simple: temperature falls by 6.5 K/km up to 11 km and stays constant above; pressure follows hydrostatically
-(of dry air); vapour pressure falls exponentially.
+The column is simple: temperature falls by 6.5 K/km up to 11 km and stays constant above; pressure is that of dry air at
+rest; vapour pressure falls exponentially.
 """
 
 from __future__ import annotations

@@ -37,7 +37,9 @@ class Order:
     job_id: str
     job_type: str
     parameters: dict[str, Any]
-    requested: datetime | None = None  # by the simulated clock; None = long after, when everything final is out
+    requested: datetime | None = (
+        None  # by the simulated clock; None = long after, when everything final is out
+    )
 
     @property
     def references(self) -> list[str]:
