@@ -117,7 +117,8 @@ def test_pyaps_computes_from_the_served_grib_the_delay_that_the_radar_suffers(
     assert 2.5 < believed[0].mean() < 3.6
     assert np.std(true_m) > 0.003
     assert np.std(left_m) < 0.0005
-    assert abs(left_m.mean()) < 0.01
+    # ERA5's hour is 23 minutes after the pass: the whole picture shifts a little, which no difference between places sees.
+    assert abs(left_m.mean()) < 0.02
 
 
 def test_preliminary_files_believe_in_other_vapour_and_say_so(scenario: Scenario, tmp_path: Path) -> None:

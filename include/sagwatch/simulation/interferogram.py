@@ -130,7 +130,7 @@ def phase_bias_m(scenario: Scenario, reference: date, secondary: date, grid: Gri
 
 
 def topographic_m(scenario: Scenario, path: int, reference: date, secondary: date, grid: Grid) -> Floats:
-    """Feigned motion of an error of the DEM, metres (Fattahi and Amelung 2013): ``baseline / (range sin i) x error``."""
+    """Feigned motion of a wrong DEM, metres: ``baseline / (range sin i) x error`` (Fattahi and Amelung 2013)."""
     if not scenario.dem_error_m:
         return np.zeros(grid.shape)
     track = scenario.track(path)
