@@ -117,7 +117,7 @@ def test_pyaps_computes_from_the_served_grib_the_delay_that_the_radar_suffers(
     assert 2.5 < believed[0].mean() < 3.6
     assert np.std(true_m) > 0.003
     assert np.std(left_m) < 0.0005
-    # ERA5's hour is 23 minutes after the pass: the whole picture shifts a little, which no difference between places sees.
+    # ERA5's hour is 23 minutes after the pass: the whole picture shifts a little, and no difference sees it.
     assert abs(left_m.mean()) < 0.02
 
 

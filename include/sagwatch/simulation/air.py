@@ -16,6 +16,7 @@ from sagwatch.domain.grid import Grid
 
 from .chance import generator
 from .ground import height_m
+from .kept import kept
 from .look import ground_range_m, line_of_sight
 from .noise import TEN_KM, difference_rms, lattice_of, power_law_field, to_utm
 from .orbit import slant_range_m
@@ -113,6 +114,7 @@ def disturbance_m(scenario: Scenario, name: str, path: int, day: date, grid: Gri
     return known[name](scenario, path, day, grid)
 
 
+@kept(12)
 def feigned_m(scenario: Scenario, path: int, day: date, grid: Grid, *, restituted: bool) -> Floats:
     """All disturbances of one pass together. Shape of the grid."""
     total = turbulent_m(scenario, path, day, grid)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from .grib import Field, LatLonGrid, message
+from .kept import kept
 from .scenario import Scenario
 from .weather import GRAVITY, air
 
@@ -163,29 +163,12 @@ def job_id(number: int, inputs: dict[str, Any]) -> str:
     return str(uuid.uuid5(NAMESPACE, f"{number}/{sorted(inputs.items())!r}"))
 
 
+@kept(8)
 def grib_file(scenario: Scenario, request: WeatherRequest, version: str) -> bytes:
     """The file: for each level, from the top of the air down, each variable."""
-    return _grib_file(_Keyed(scenario), request, version)
-
-
-@dataclass(frozen=True, eq=False)
-class _Keyed:
-    """A scenario that a cache can tell from others."""
-
-    scenario: Scenario
-
-    def __hash__(self) -> int:
-        return hash(self.scenario.key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Keyed) and other.scenario.key == self.scenario.key
-
-
-@lru_cache(maxsize=8)
-def _grib_file(keyed: _Keyed, request: WeatherRequest, version: str) -> bytes:
     grid = request.grid
     lon, lat = np.meshgrid(grid.longitudes, grid.latitudes)
-    column = air(keyed.scenario, request.moment, lon, lat, preliminary=version == ERA5T)
+    column = air(scenario, request.moment, lon, lat, preliminary=version == ERA5T)
     messages = []
     for level in request.levels_hpa:
         height_m = column.height_m(level * 100.0)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
 
+from .kept import kept
 from .noise import lattice_of, to_utm, unit_field
 from .scenario import Scenario
 
@@ -32,6 +33,7 @@ def area(scenario: Scenario, pixel_m: float) -> Grid:
     return Grid(scenario.epsg, float(left * pixel_m), float(top * pixel_m), pixel_m, columns, rows)
 
 
+@kept(4)
 def height_m(scenario: Scenario, grid: Grid) -> Floats:
     """Ellipsoidal height: rolling loess hills cut by V-shaped gullies. Shape of the grid."""
     lattice = lattice_of(scenario)
@@ -44,6 +46,7 @@ def height_m(scenario: Scenario, grid: Grid) -> Floats:
     )
 
 
+@kept(4)
 def cover(scenario: Scenario, grid: Grid) -> Floats:
     """Land cover: high = bare ground, low = vegetated; mean 0, standard deviation 1. Shape of the grid."""
     lattice = lattice_of(scenario)
@@ -62,6 +65,7 @@ def dem_error_m(scenario: Scenario, grid: Grid) -> Floats:
     return scenario.dem_error_m * lattice.sample(field, grid)
 
 
+@kept(4)
 def water(scenario: Scenario, grid: Grid) -> Bools:
     """True where the river is. Shape of the grid."""
     if scenario.river is None:

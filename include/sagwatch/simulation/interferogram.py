@@ -90,8 +90,8 @@ def interferogram(
     coherence = true_coherence(scenario, reference, secondary, grid)
     if scenario.coherence.strain:
         coherence *= strain_coherence(motion)
-    air = feigned_m(scenario, path, secondary, grid, restituted=secondary in restituted)
-    air -= feigned_m(scenario, path, reference, grid, restituted=reference in restituted)
+    before = feigned_m(scenario, path, reference, grid, restituted=reference in restituted)
+    air = feigned_m(scenario, path, secondary, grid, restituted=secondary in restituted) - before
     systematic = phase_bias_m(scenario, reference, secondary, grid)
     systematic += topographic_m(scenario, path, reference, secondary, grid)
     unknown_offset = _static_rad(scenario, path, secondary) - _static_rad(scenario, path, reference)
