@@ -33,11 +33,11 @@ class LatLonGrid:
 
     @property
     def latitudes(self) -> Floats:
-        return self.north - self.step * np.arange(1 + round((self.north - self.south) / self.step))
+        return self.north - self.step * np.arange(1.0 + round((self.north - self.south) / self.step))
 
     @property
     def longitudes(self) -> Floats:
-        return self.west + self.step * np.arange(1 + round((self.east - self.west) / self.step))
+        return self.west + self.step * np.arange(1.0 + round((self.east - self.west) / self.step))
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def kept(
             return result
 
         @wraps(function)
-        def asked(scenario: Scenario, *args: P.args, **kwargs: P.kwargs) -> R:
+        def asked(scenario: Scenario, *args: Any, **kwargs: Any) -> R:
             return remembered(_Keyed(scenario.key, scenario), *args, **kwargs)
 
         return asked

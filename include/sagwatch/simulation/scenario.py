@@ -26,6 +26,7 @@ from .scenario_physics import (
     Panel,
     Part,
     PhaseBias,
+    Place,
     Platform,
     Weather,
 )
@@ -265,7 +266,8 @@ class Scenario(Part):
             raise ValueError(f"rehearsal_path {self.rehearsal_path} is not a path of the tracks {paths}")
         if len(paths) != len(set(paths)):
             raise ValueError(f"two tracks share a path: {paths}")
-        names = [one.name for one in (*self.troughs, *self.panels, *self.landfills, *self.slopes)]
+        places: list[Trough | Place] = [*self.troughs, *self.panels, *self.landfills, *self.slopes]
+        names = [one.name for one in places]
         if len(names) != len(set(names)) or "total" in names:
             raise ValueError(f"sources of motion need names of their own, other than `total`: {names}")
         return self

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
-from datetime import date
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -27,14 +27,14 @@ class TruthQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    date: date
+    date: dt.date
     west: float
     north: float
     east: float
     south: float
     columns: int
     rows: int
-    since: date | None = None
+    since: dt.date | None = None
     path: int | None = None
     component: str = "total"
     direction: Literal["los", "east", "north", "up"] = "los"
