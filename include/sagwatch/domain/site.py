@@ -194,6 +194,65 @@ class InversionRules(_Strict):
     )
 
 
+class TroposphereRules(_Strict):
+    """Where the troposphere's delay at each acquisition comes from."""
+
+    method: Literal["none", "era5", "gacos", "height_correlation"] = Field(
+        default="none",
+        description="era5: the weather model, fetched from the Climate Data Store, delays by PyAPS; gacos: files that "
+        "somebody puts into the track's folder `gacos`; height_correlation: from the displacements themselves.",
+    )
+    missing: Literal["mean", "height_correlation"] = Field(
+        default="mean",
+        description="What stands in while an acquisition has no delay: that of an average acquisition, or what its own "
+        "displacements say about their dependence on height.",
+    )
+    give_up_after_days: int = Field(
+        default=120,
+        ge=1,
+        le=1000,
+        description="A delay that did not come (or did not become final) so long after the acquisition is reported, "
+        "and asked for once a week from then on.",
+    )
+
+
+class RampRules(_Strict):
+    """A plane through each acquisition's displacements, as MintPy's remove_ramp. It may eat what is wide and slow."""
+
+    shape: Literal["none", "linear", "quadratic"] = "none"
+
+
+class TopographyRules(_Strict):
+    """The residue of an imperfect height model, as MintPy's dem_error."""
+
+    estimate: bool = False
+    polynomial_order: int = Field(
+        default=2, ge=1, le=3, description="Of the motion that is estimated beside it."
+    )
+
+
+class UnwrappingRules(_Strict):
+    """What is done about whole cycles that phase unwrapping got wrong."""
+
+    bridge: bool = Field(
+        default=False, description="Join the connected components of each interferogram (MintPy's bridging)."
+    )
+    closure: Literal["report", "mask", "repair"] = Field(
+        default="report",
+        description="A pixel whose interferograms contradict each other by whole cycles: count it, leave the "
+        "interferogram that is at fault out there, or add the cycles where the fault is beyond doubt.",
+    )
+
+
+class CorrectionRules(_Strict):
+    """What is corrected in the displacements; each part can be switched by itself. MintPy's order."""
+
+    unwrapping: UnwrappingRules = UnwrappingRules()
+    troposphere: TroposphereRules = TroposphereRules()
+    ramp: RampRules = RampRules()
+    topography: TopographyRules = TopographyRules()
+
+
 #: Two satellites of Sentinel-1 see a place so often on one track.
 _SHORTEST_REVISIT_DAYS = 6
 
@@ -518,6 +577,7 @@ class Site(_Strict):
     network: NetworkRules = NetworkRules()
     coherence: CoherenceRules = CoherenceRules()
     inversion: InversionRules = InversionRules()
+    corrections: CorrectionRules = CorrectionRules()
     alerts: AlertRules = AlertRules()
     credits: CreditRules = CreditRules()
     audit: AuditRules = AuditRules()
@@ -606,6 +666,7 @@ class Site(_Strict):
                 "grid": track.grid.model_dump(),
                 "coherence": self.coherence.model_dump(),
                 "inversion": self.inversion.model_dump(),
+                "corrections": self.corrections.model_dump(),
                 "looks": track.looks,
             }
         )
