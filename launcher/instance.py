@@ -122,6 +122,11 @@ class Instance:
                     "lookup_pause_seconds": 0.2,
                 },
             },
+            "sagwatch_cds": {
+                "conn_type": "http",
+                "host": f"{self.cloud_url}/api",
+                "password": self.secrets["cloud_token"],
+            },
             "sagwatch_smtp": {
                 "conn_type": "smtp",
                 "host": "127.0.0.1",

@@ -114,6 +114,7 @@ def connections(database_url: str, cloud_url: str, smtp_port: int) -> dict[str, 
                 "lookup_pause_seconds": 0.2,
             },
         },
+        "sagwatch_cds": {"conn_type": "http", "host": f"{cloud_url}/api", "password": "any-key"},
         "sagwatch_smtp": {
             "conn_type": "smtp",
             "host": "127.0.0.1",
