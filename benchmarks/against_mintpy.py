@@ -19,7 +19,8 @@ import numpy as np
 from mintpy.ifgram_inversion import estimate_timeseries
 
 from sagwatch.engine.manifest import WHOLE_RECORD
-from sagwatch.engine.mintpy_programs import Sample, export_mintpy, run_program
+from sagwatch.engine.mintpy_process import run_program
+from sagwatch.engine.mintpy_programs import Sample, export_mintpy
 from sagwatch.engine.network import InversionSettings, Network
 from sagwatch.engine.revision import Revision, read_revision
 from sagwatch.engine.solve import Observations, Solution

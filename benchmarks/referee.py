@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.engine.manifest import read_manifest
-from sagwatch.engine.mintpy_programs import compare_with_mintpy, export_mintpy, run_program
+from sagwatch.engine.mintpy_process import run_program
+from sagwatch.engine.mintpy_programs import compare_with_mintpy, export_mintpy
 
 WATER_AND_NOTHING = "#e6e6e0"
 

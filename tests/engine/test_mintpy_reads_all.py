@@ -13,7 +13,8 @@ from mintpy.utils import readfile
 from sagwatch.domain.grid import Grid
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.manifest import ReferencePoint, RevisionSettings, read_manifest
-from sagwatch.engine.mintpy_programs import export_mintpy, run_program
+from sagwatch.engine.mintpy_process import run_program
+from sagwatch.engine.mintpy_programs import export_mintpy
 from sagwatch.engine.revision import read_revision
 from sagwatch.engine.window import Effort
 from tests.engine.invented_ground import invent_stack

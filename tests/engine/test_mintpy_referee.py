@@ -7,15 +7,13 @@ import numpy as np
 import pytest
 
 from sagwatch.domain.grid import Grid
-from sagwatch.engine import mintpy_programs
 from sagwatch.engine.manifest import ReferencePoint, RevisionSettings
+from sagwatch.engine.mintpy_process import MintPyError, run_program
 from sagwatch.engine.mintpy_programs import (
     Differences,
-    MintPyError,
     Sample,
     compare_with_mintpy,
     export_mintpy,
-    run_program,
 )
 from sagwatch.engine.revision import read_revision
 from sagwatch.engine.weights import Weight

@@ -251,6 +251,13 @@ class CorrectionRules(_Strict):
     troposphere: TroposphereRules = TroposphereRules()
     ramp: RampRules = RampRules()
     topography: TopographyRules = TopographyRules()
+    exclude_around_faces_m: float = Field(
+        default=500,
+        ge=0,
+        le=10000,
+        description="Ground within this distance of a face of the mine plan never counts as steady: no ramp and no "
+        "correlation with height is estimated on it.",
+    )
 
 
 #: Two satellites of Sentinel-1 see a place so often on one track.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from datetime import date
 from importlib.metadata import version
@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from sagwatch.domain.delay import DelayState, StoredDelay
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.ids import canonical_json, content_sha256
 from sagwatch.engine.checks import Finding
+from sagwatch.engine.corrections import CorrectionSettings
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.hyp3_attributes import WAVELENGTH_M
 from sagwatch.engine.interferogram import StoredInterferogram
@@ -43,6 +45,7 @@ class RevisionSettings:
     coherence_threshold: float | None = None
     min_temporal_coherence: float = 0.7
     windows: tuple[Window, ...] = STANDARD_WINDOWS
+    corrections: CorrectionSettings | None = None
 
     def __post_init__(self) -> None:
         if any(window.days is None for window in self.windows):
@@ -110,6 +113,7 @@ class Manifest:
     stack: tuple[Sealed, ...] = ()
     block_epochs: int = 0
     first_solved: int = 0
+    delays: tuple[StoredDelay, ...] = ()
 
     @property
     def folder_name(self) -> str:
@@ -134,6 +138,8 @@ class Manifest:
             "block_epochs": self.block_epochs,
             "first_solved": self.first_solved,
         }
+        if self.delays:
+            content["delays"] = _delays_json(self.delays)
         return {**content, "sha256": content_sha256(content)}
 
     @property
@@ -148,8 +154,9 @@ def revision_id(
     reference: ReferencePoint,
     grid: Grid,
     geometry_sha256: str,
+    delays: Sequence[StoredDelay] = (),
 ) -> str:
-    """Name a solution by its inputs: the same interferograms and configuration give the same id."""
+    """Name a solution by its inputs: the same interferograms, delays and configuration give the same id."""
     return content_sha256(
         {
             "format": FORMAT,
@@ -158,6 +165,11 @@ def revision_id(
             "reference": [reference.row, reference.column],
             "grid": grid.id,
             "geometry": geometry_sha256,
+            **(
+                {"delays": [(delay.day, delay.state, delay.sha256) for delay in sorted(delays)]}
+                if delays
+                else {}
+            ),
         }
     )
 
@@ -197,6 +209,7 @@ def read_manifest(folder: Path) -> Manifest:
         stack=tuple(Sealed(*entry) for entry in content["stack"]),
         block_epochs=content["block_epochs"],
         first_solved=content["first_solved"],
+        delays=tuple(_delay_from_json(entry) for entry in content.get("delays", ())),
     )
 
 
@@ -239,6 +252,7 @@ def check_inputs(track: Path, manifest: Manifest, *, hashes: bool = False) -> No
         Names the missing file; with ``hashes`` also one that is not what it was.
     """
     check_sealed(track, manifest.shared, hashes=hashes)
+    _check_delays(track, manifest.delays, hashes=hashes)
     if hashes:
         check_hashes(track / "interferograms", manifest.members)
     else:
@@ -279,6 +293,16 @@ def check_sealed(track: Path, files: Sequence[Sealed], *, hashes: bool) -> None:
             raise BadRevisionError(f"{path} is damaged; move it and {_REMEDY}")
 
 
+def _check_delays(track: Path, delays: Sequence[StoredDelay], *, hashes: bool) -> None:
+    for delay in delays:
+        path = track / delay.name
+        if not path.is_file() or (hashes and sha256_of(path) != delay.sha256):
+            raise BadRevisionError(
+                f"{path} is missing or damaged: the delay of {delay.day}; restore it from a backup, or remove it and "
+                "have it fetched again"
+            )
+
+
 def file_names(folder: Path) -> list[str]:
     """List the files below a folder by their relative paths."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
@@ -291,7 +315,24 @@ def describe(path: Path, sha256: str) -> dict[str, Any]:
 
 def settings_json(settings: RevisionSettings) -> dict[str, Any]:
     """Settings as plain values; a change of format never changes an id by accident."""
-    return json.loads(canonical_json(asdict(settings)))
+    words = json.loads(canonical_json(asdict(settings)))
+    if words["corrections"] is None:
+        del words["corrections"]
+    return words
+
+
+def inversion_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a revision's settings on which the solver's series depends: corrections come after it."""
+    return {key: value for key, value in settings.items() if key != "corrections"}
+
+
+def _delays_json(delays: Sequence[StoredDelay]) -> list[list[str]]:
+    return [[d.day.isoformat(), d.method, d.state.value, d.name, d.sha256] for d in sorted(delays)]
+
+
+def _delay_from_json(entry: Sequence[str]) -> StoredDelay:
+    day, method, state, name, sha256 = entry
+    return StoredDelay(date.fromisoformat(day), method, DelayState(state), name, sha256)
 
 
 def _member_json(member: StoredInterferogram) -> list[Any]:

@@ -6,20 +6,18 @@ never touch the store: MintPy changes files in place.
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from sagwatch.engine.correction_files import correction_settings, delays_file
+from sagwatch.engine.delay_files import DELAY
 from sagwatch.engine.files import ASIDE
 from sagwatch.engine.interferogram import COHERENCE, COMPONENT, PHASE, open_hdf5
 from sagwatch.engine.manifest import (
@@ -29,18 +27,14 @@ from sagwatch.engine.manifest import (
     check_inputs,
     read_manifest,
 )
+from sagwatch.engine.mintpy_corrections import CorrectionDifferences, compare_corrections, write_corrected
+from sagwatch.engine.mintpy_process import copy_plainly, run_program
 from sagwatch.engine.revision import Revision, read_revision
-from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE
-from sagwatch.errors import BadInputError, SagwatchError
+from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE, Line, fit_windows
+from sagwatch.errors import BadInputError
 
-_PROGRAM_SECONDS = 6 * 3600
-_LAST_LINES = 15
 _STACK = "inputs/ifgramStack.h5"
 _SERIES = {"timeseries.h5": "timeseries", "pairsPerEpoch.h5": "pairsPerEpoch"}
-
-
-class MintPyError(SagwatchError):
-    """One of MintPy's programs failed; the text ends with its last lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +61,23 @@ class Differences:
     counts_that_differ: int
     of_pixels: int = 0
     seed: int | None = None
+    corrected: CorrectionDifferences | None = None
 
     @property
     def max_mm(self) -> float:
         return max(self.whole_max_mm, self.torn_max_mm)
+
+    def _corrected_rows(self) -> tuple[tuple[str, str], ...]:
+        if self.corrected is None:
+            return ()
+        found = self.corrected
+        return (
+            (
+                f"corrected displacement of {found.pixels} pixels: largest",
+                f"{found.displacement_max_mm:.1e} mm",
+            ),
+            ("corrected velocity: largest", f"{found.velocity_max_mm_yr:.1e} mm/yr"),
+        )
 
     def _drawn_from(self) -> str:
         return "all pixels" if self.seed is None else f"{self.of_pixels:,} pixels by chance, seed {self.seed}"
@@ -87,46 +94,11 @@ class Differences:
             ("standard deviation of velocity: largest", f"{self.velocity_std_max_mm_yr:.1e} mm/yr"),
             ("temporal coherence: largest", f"{self.temporal_coherence_max:.1e}"),
             ("pixels whose number of observations differs", f"{self.counts_that_differ}"),
+            *self._corrected_rows(),
         )
         return "\n".join(
             ["| difference to MintPy | |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows)]
         )
-
-
-def run_program(
-    name: str, arguments: Sequence[str], folder: Path, *, seconds: float = _PROGRAM_SECONDS
-) -> str:
-    """Run one of MintPy's programs, for example ``view``, in a folder; return what it printed.
-
-    Raises
-    ------
-    MintPyError
-        It failed, or took longer than ``seconds``.
-    """
-    name = name.removesuffix(".py")
-    with tempfile.TemporaryDirectory(prefix="sagwatch-mintpy-") as home:
-        command = [sys.executable, "-m", f"mintpy.cli.{name}", *arguments]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=folder,
-                env=_environment(home),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                timeout=seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise MintPyError(f"{name} did not end within {seconds:.0f} s in {folder}") from None
-    if done.returncode != 0:
-        last = "\n".join(done.stdout.splitlines()[-_LAST_LINES:])
-        raise MintPyError(
-            f"{name} {' '.join(arguments)} failed with code {done.returncode} in {folder}:\n{last}"
-        )
-    return done.stdout
 
 
 def export_mintpy(revision: Path, target: Path) -> Path:
@@ -153,7 +125,11 @@ def export_mintpy(revision: Path, target: Path) -> Path:
                 shutil.copyfile(revision / name, aside / name)
         _copy_stack(revision / _STACK, aside / _STACK)
         for name, dataset in _SERIES.items():
-            _copy_plainly(revision / name, aside / name, (dataset,))
+            copy_plainly(revision / name, aside / name, (dataset,))
+        if manifest.delays:
+            (aside / delays_file(manifest)).unlink()
+            copy_plainly(revision / delays_file(manifest), aside / delays_file(manifest), (DELAY,))
+        write_corrected(read_revision(revision), aside)
         aside.rename(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -210,7 +186,14 @@ def compare_with_mintpy(
         run_program("ifgram_inversion", _inversion_arguments(manifest), folder)
         run_program("timeseries2velocity", ["timeseries.h5", "-o", "velocity.h5"], folder)
         found = _differences(ours, folder, compared)
-        return replace(found, of_pixels=int(eligible.sum()), seed=None if sample is None else sample.seed)
+        own = folder / "corrections"
+        own.mkdir()
+        return replace(
+            found,
+            of_pixels=int(eligible.sum()),
+            seed=None if sample is None else sample.seed,
+            corrected=compare_corrections(ours, own),
+        )
 
 
 def _inverted_by_mintpy(ours: Revision) -> NDArray[np.bool_]:
@@ -221,38 +204,9 @@ def _inverted_by_mintpy(ours: Revision) -> NDArray[np.bool_]:
     return inverted
 
 
-def _environment(home: str) -> dict[str, str]:
-    """Only what a program needs; more threads make MintPy slower, and its own limit does not bind."""
-    kept = {key: os.environ[key] for key in ("PATH", "LANG", "TZ") if key in os.environ}
-    return kept | {
-        "HOME": home,
-        "MPLBACKEND": "Agg",
-        "MPLCONFIGDIR": home,
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-
-
 def _copy_stack(source: Path, target: Path) -> None:
     """Copy a virtual stack to one that holds its pixels, laid out as MintPy would, pair by pair."""
-    _copy_plainly(source, target, (PHASE, COHERENCE, COMPONENT))
-
-
-def _copy_plainly(source: Path, target: Path, layers: Sequence[str]) -> None:
-    """Copy a file with virtual layers to one that holds their pixels."""
-    with open_hdf5(source) as virtual, h5py.File(target, "w") as plain:
-        for name in virtual:
-            if name not in layers:
-                plain[name] = virtual[name][:]
-                continue
-            layer = virtual[name]
-            maxshape = (None, *layer.shape[1:])
-            copy = plain.create_dataset(name, layer.shape, layer.dtype, maxshape=maxshape, chunks=True)
-            for i in range(layer.shape[0]):
-                copy[i] = layer[i]
-        for key, value in virtual.attrs.items():
-            plain.attrs[key] = value
+    copy_plainly(source, target, (PHASE, COHERENCE, COMPONENT))
 
 
 def _inversion_arguments(manifest: Manifest) -> list[str]:
@@ -281,6 +235,8 @@ def _differences(ours: Revision, folder: Path, inverted: NDArray[np.bool_]) -> D
             step_mm = np.where(inverted, 1000.0 * (mine - theirs), 0.0)
             gap_mm = np.maximum(gap_mm, np.abs(step_mm))
             square_mm2 += step_mm**2 / len(ours.epochs)
+    if correction_settings(ours.manifest) is not None:
+        line = _uncorrected_line(ours)
     velocity_mm_yr = 1000.0 * (line.velocity_m_yr - _read(folder / "velocity.h5", "velocity"))
     std_mm_yr = 1000.0 * (line.velocity_std_m_yr - _read(folder / "velocity.h5", "velocityStd"))
     agreement = layers.temporal_coherence - _read(folder / "temporalCoherence.h5", "temporalCoherence")
@@ -301,6 +257,14 @@ def _differences(ours: Revision, folder: Path, inverted: NDArray[np.bool_]) -> D
         temporal_coherence_max=_largest(agreement[inverted]),
         counts_that_differ=int(counts.sum()),
     )
+
+
+def _uncorrected_line(ours: Revision) -> Line:
+    """The line that MintPy would draw through what it inverted itself."""
+    shape = (len(ours.epochs), -1)
+    line = fit_windows(ours.epochs, ours.raw_los_m().reshape(shape), [WHOLE_RECORD])[WHOLE_RECORD.name]
+    arrays = {entry.name: getattr(line, entry.name).reshape(ours.grid.shape) for entry in fields(line)}
+    return Line(**arrays)
 
 
 def _read(path: Path, dataset: str) -> NDArray[np.float64]:

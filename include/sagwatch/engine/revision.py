@@ -23,7 +23,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -32,8 +32,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sagwatch.domain.delay import StoredDelay
 from sagwatch.domain.grid import Grid
 from sagwatch.engine.checks import Finding, check_disk, needed_bytes, refuse
+from sagwatch.engine.correction_files import corrected_m, corrected_past_m, write_corrections
+from sagwatch.engine.corrections import WITH_FILES
 from sagwatch.engine.files import ASIDE, folder_aside, make_durable, one_writer, remove_leftovers, sha256_of
 from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import (
@@ -50,6 +53,7 @@ from sagwatch.engine.manifest import (
     describe,
     file_names,
     folder_name,
+    inversion_json,
     package_versions,
     read_manifest,
     revision_id,
@@ -59,10 +63,12 @@ from sagwatch.engine.manifest import (
 from sagwatch.engine.revision_files import (
     TEMPLATES,
     UPDATE_STATE,
+    VELOCITIES,
     copy_geometry,
     make_stack_parts,
     read_line,
     read_state,
+    remove_templates,
     stack_attributes,
     write_series,
     write_solution,
@@ -112,6 +118,7 @@ def build_revision(
     effort: Effort | None = None,
     *,
     from_scratch: bool = False,
+    delays: Mapping[date, StoredDelay] | None = None,
 ) -> Path:
     """Solve a stack and write the revision's folder; return it.
 
@@ -129,6 +136,8 @@ def build_revision(
         The track's ``geometryGeo.h5``.
     from_scratch
         Take up nothing.
+    delays
+        The troposphere's delay at the acquisitions that have one; used if the settings correct it.
 
     Raises
     ------
@@ -140,14 +149,17 @@ def build_revision(
     geometry_sha256 = sha256_of(geometry) if geometry.exists() else ""
     if not geometry_sha256:
         raise BadRevisionError(f"{geometry} is missing; store the geometry of the track's first product")
-    identity = revision_id(stack.members, settings, reference, grid, geometry_sha256)
+    used = used_delays(stack.dates, settings, delays or {})
+    identity = revision_id(stack.members, settings, reference, grid, geometry_sha256, used)
     target = revisions / folder_name(number, identity)
     if target.exists():
         verify(target)
         return target
     effort = effort or Effort()
     track = revisions.parent
-    job = _Job(target, number, identity, stack, grid, geometry, geometry_sha256, settings, reference, effort)
+    job = _Job(
+        target, number, identity, stack, grid, geometry, geometry_sha256, settings, reference, effort, used
+    )
     with one_writer(track):
         if target.exists():  # somebody else made it while this one waited
             verify(target)
@@ -182,6 +194,7 @@ class _Job:
     settings: RevisionSettings
     reference: ReferencePoint
     effort: Effort
+    delays: tuple[StoredDelay, ...]
 
 
 def _make(job: _Job, base: Base | None) -> None:
@@ -219,8 +232,6 @@ def _make(job: _Job, base: Base | None) -> None:
         shared = {kind: _together(kind, kept, sealed) for kind in KINDS}
         write_stack(aside, stack, facts, shared[STACK])
         write_series(aside, update, shared[SERIES])
-        names = file_names(aside)
-        hashes |= make_durable([aside / name for name in names if aside / name not in hashes])
         manifest = Manifest(
             id=job.identity,
             number=job.number,
@@ -230,15 +241,34 @@ def _make(job: _Job, base: Base | None) -> None:
             epochs=stack.dates,
             members=stack.members,
             geometry_sha256=job.geometry_sha256,
-            files={name: describe(aside / name, hashes[aside / name]) for name in names},
+            files={},
             versions=package_versions(),
             series=shared[SERIES],
             checkpoints=shared[CHECKPOINTS],
             stack=shared[STACK],
             block_epochs=effort.block_epochs,
             first_solved=plan.first,
+            delays=job.delays,
         )
+        if job.settings.corrections is not None:
+            write_corrections(aside, track, job.grid, job.settings.corrections, manifest)
+            for name in VELOCITIES:
+                del hashes[aside / name]
+        remove_templates(aside)
+        names = file_names(aside)
+        hashes |= make_durable([aside / name for name in names if aside / name not in hashes])
+        files = {name: describe(aside / name, hashes[aside / name]) for name in names}
+        manifest = replace(manifest, files=files)
         (aside / MANIFEST).write_text(json.dumps(manifest.as_json(), default=str) + "\n")
+
+
+def used_delays(
+    dates: Sequence[date], settings: RevisionSettings, delays: Mapping[date, StoredDelay]
+) -> tuple[StoredDelay, ...]:
+    """Those delays that a revision of these dates depends on."""
+    if settings.corrections is None or settings.corrections.troposphere not in WITH_FILES:
+        return ()
+    return tuple(delays[day] for day in dates if day in delays)
 
 
 def _state(revisions: Path, base: Base) -> tuple[dict[str, KnownPair], Stale]:
@@ -253,7 +283,7 @@ def _state(revisions: Path, base: Base) -> tuple[dict[str, KnownPair], Stale]:
 def solve_past(
     revision: Revision, stack: Stack, settings: RevisionSettings, day: date, effort: Effort | None = None
 ) -> Past:
-    """The solution as it was when ``day`` was the newest acquisition, in memory.
+    """The corrected solution as it was when ``day`` was the newest acquisition, in memory.
 
     It is taken up at the checkpoints of a later revision that hold for it, so its price does not grow with the record.
 
@@ -271,7 +301,11 @@ def solve_past(
     base = Base(revision.folder.parent.parent, manifest)
     plan = make_plan(past, base, effort)
     facts = past.facts(reference.row, reference.column)
-    return Update(plan, settings, reference, facts, effort, stale).in_memory()
+    solved = Update(plan, settings, reference, facts, effort, stale).in_memory()
+    baselines_m = past.perpendicular_baselines_m[1]
+    return replace(
+        solved, los_m=corrected_past_m(revision.folder, manifest, solved.dates, solved.los_m, baselines_m)
+    )
 
 
 def delete_revision(revisions: Path, name: str) -> None:
@@ -314,7 +348,7 @@ def _base(
         log.warning("%s; everything is solved anew", problem)
         return None
     same = (
-        manifest.settings == settings_json(settings)
+        inversion_json(manifest.settings) == inversion_json(settings_json(settings))
         and manifest.reference == reference
         and manifest.grid == grid
         and manifest.geometry_sha256 == geometry_sha256
@@ -377,7 +411,15 @@ class Revision:
         return self.manifest.epochs
 
     def los_m(self, rows: slice = slice(None)) -> NDArray[np.float32]:
-        """Displacement of some rows, shape (n_epochs, n_rows, n_columns), metres, unmasked."""
+        """Corrected displacement of some rows, shape (n_epochs, n_rows, n_columns), metres, unmasked."""
+        return corrected_m(self.folder, self.manifest, self.raw_los_m(rows), rows)
+
+    def los_with_topography_m(self, rows: slice = slice(None)) -> NDArray[np.float32]:
+        """The same, but for the term of the height error (`correction_files.read_corrections`)."""
+        return corrected_m(self.folder, self.manifest, self.raw_los_m(rows), rows, topography=False)
+
+    def raw_los_m(self, rows: slice = slice(None)) -> NDArray[np.float32]:
+        """As the inversion left it: MintPy's ``timeseries.h5``."""
         with open_hdf5(self.folder / "timeseries.h5") as file:
             return file["timeseries"][:, rows]
 

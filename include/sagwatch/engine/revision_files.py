@@ -14,7 +14,7 @@ from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
-from sagwatch.engine.files import sha256_of
+from sagwatch.engine.files import ASIDE, sha256_of
 from sagwatch.engine.interferogram import (
     COHERENCE,
     COMPONENT,
@@ -42,6 +42,8 @@ from sagwatch.engine.velocity import Line, Window
 
 UPDATE_STATE = "updateState.h5"
 TEMPLATES = _TEMPLATE, _SOLUTION_TEMPLATE = "template.h5", "solution.h5"
+#: Files of straight lines.
+VELOCITIES = ("velocity.h5", "velocityWindows.h5")
 _LINE_LAYERS = (
     ("velocity", "velocity_m_yr", "m/year"),
     ("velocityStd", "velocity_std_m_yr", "m/year"),
@@ -110,16 +112,39 @@ def write_series(folder: Path, update: Update, blocks: Sequence[Sealed]) -> None
     for file_name, dataset, kind, fill, unit in layers:
         with _open_file(template, folder / file_name, "timeseries", unit) as file:
             sources = [(block.epoch, block.length, f"../../{block.name}") for block in blocks]
-            _create_view(file, dataset, (len(stack.dates), *stack.shape), kind, fill, sources)
+            create_view(file, dataset, (len(stack.dates), *stack.shape), kind, fill, sources)
             file["date"] = np.array([f"{day:%Y%m%d}" for day in stack.dates], dtype="S8")
             file["bperp"] = baselines_m
-    template.unlink()
+
+
+def remove_templates(folder: Path) -> None:
+    """Remove what files were made from, when all of them are made."""
+    for name in TEMPLATES:
+        (folder / name).unlink(missing_ok=True)
 
 
 def read_line(path: Path, suffix: str) -> Line:
     """Read the lines of a velocity file; ``suffix`` names the window, empty for the whole record."""
     with open_hdf5(path) as file:
         return Line(**{attribute: file[dataset + suffix][:] for dataset, attribute, _ in _LINE_LAYERS})
+
+
+def write_lines(folder: Path, lines: Mapping[str, Line]) -> None:
+    """Put other lines into a revision's velocity files, by name of window; flat arrays."""
+    for file_name, names in (
+        (VELOCITIES[0], [WHOLE_RECORD.name]),
+        (VELOCITIES[1], [name for name in lines if name != WHOLE_RECORD.name]),
+    ):
+        # The file was sealed as the solver left it, so this is a file of its own.
+        aside = folder / f"{ASIDE}{file_name}"
+        shutil.copyfile(folder / file_name, aside)
+        with h5py.File(aside, "r+", libver="latest") as file:
+            for name in names:
+                suffix = "" if name == WHOLE_RECORD.name else f"_{name}"
+                for dataset, attribute, _ in _LINE_LAYERS:
+                    layer = file[dataset + suffix]
+                    layer[:] = getattr(lines[name], attribute).reshape(layer.shape)
+        aside.replace(folder / file_name)
 
 
 def make_stack_parts(
@@ -150,7 +175,7 @@ def make_stack_parts(
         sources = [(i, 1, f"../{stack.folder.name}/{member.id}.h5") for i, member in enumerate(members)]
         with h5py.File(one.path, "w", libver="latest") as file:
             for name, kind, fill in _stack_layers(members, facts):
-                _create_view(file, name, (len(members), *stack.shape), kind, fill, sources)
+                create_view(file, name, (len(members), *stack.shape), kind, fill, sources)
     return made, kept
 
 
@@ -173,13 +198,13 @@ def write_stack(folder: Path, stack: Stack, facts: Mapping[str, KnownPair], part
     target = (folder / _TEMPLATE).replace(folder / "inputs" / "ifgramStack.h5")
     with h5py.File(target, "r+", libver="latest") as file:
         for name, kind, fill in _stack_layers(stack.members, facts):
-            _create_view(file, name, (len(stack.members), *stack.shape), kind, fill, sources)
+            create_view(file, name, (len(stack.members), *stack.shape), kind, fill, sources)
         file["date"] = np.array([member.name.split("_") for member in stack.members], dtype="S8")
         file["bperp"] = stack.perpendicular_baselines_m[0]
         file["dropIfgram"] = np.ones(len(stack.members), dtype=np.bool_)
 
 
-def _create_view(
+def create_view(
     file: h5py.File,
     name: str,
     shape: tuple[int, int, int],

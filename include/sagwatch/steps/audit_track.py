@@ -11,7 +11,8 @@ from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.domain.ids import opaque_id
 from sagwatch.domain.site import AuditRules, Track
 from sagwatch.engine.manifest import verify
-from sagwatch.engine.mintpy_programs import Differences, MintPyError, Sample, compare_with_mintpy
+from sagwatch.engine.mintpy_process import MintPyError
+from sagwatch.engine.mintpy_programs import Differences, Sample, compare_with_mintpy
 from sagwatch.errors import BadRevisionError
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ TOLERANCE_MM = 0.01
 #: Where a pixel's network falls into parts, MintPy's float32 noise is larger.
 TORN_TOLERANCE_MM = 0.02
 TOLERANCE_MM_YR = 0.01
+#: Of corrected series: MintPy fits ramps in float32, which alone makes half of it.
+CORRECTED_TOLERANCE_MM = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,15 @@ def problems_of(differences: Differences) -> tuple[str, ...]:
         for name, value, limit, unit in limits
         if not value <= limit
     ]
+    if (corrected := differences.corrected) is not None:
+        for name, value, limit, unit in (
+            ("corrected displacement", corrected.displacement_max_mm, CORRECTED_TOLERANCE_MM, "mm"),
+            ("corrected velocity", corrected.velocity_max_mm_yr, CORRECTED_TOLERANCE_MM, "mm/yr"),
+        ):
+            if not value <= limit:
+                found.append(f"{name} by up to {value:.4f} {unit}, {limit:g} are allowed")
+        if corrected.pixels == 0:
+            found.append("no pixel's corrections could be compared")
     if differences.counts_that_differ:
         found.append(f"{differences.counts_that_differ} pixels have another number of observations")
     if differences.pixels == 0:

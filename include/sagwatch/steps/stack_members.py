@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from shapely import to_wkt
+
 from sagwatch.adapters.database.revisions import AcceptedInterferogram
+from sagwatch.domain.mine import Mine
 from sagwatch.domain.site import Site, Track
+from sagwatch.engine.corrections import CorrectionSettings
 from sagwatch.engine.interferogram import StoredInterferogram
 from sagwatch.engine.manifest import RevisionSettings
 from sagwatch.engine.store import TrackStore
@@ -27,7 +32,26 @@ def revision_settings(site: Site, track: Track) -> RevisionSettings:
         min_redundancy=site.inversion.min_redundancy,
         coherence_threshold=site.coherence.least_pixel,
         min_temporal_coherence=site.inversion.min_temporal_coherence,
+        corrections=correction_settings(site, track),
     )
+
+
+def correction_settings(site: Site, track: Track) -> CorrectionSettings | None:
+    """What is corrected in the series; None where nothing is."""
+    rules = site.corrections
+    wanted = CorrectionSettings(
+        troposphere=rules.troposphere.method,
+        missing=rules.troposphere.missing,
+        ramp=rules.ramp.shape,
+        topography_order=rules.topography.polynomial_order if rules.topography.estimate else None,
+    )
+    if not wanted.any:
+        return None
+    faces = Mine.of(site, track.grid.grid()).faces
+    around_m = rules.exclude_around_faces_m
+    # Rounded to decimetres, so that the same plan is the same text.
+    areas = tuple(to_wkt(shape.buffer(around_m), rounding_precision=1) for _, shape in faces)
+    return replace(wanted, excluded=areas)
 
 
 def stored(accepted: Sequence[AcceptedInterferogram]) -> list[StoredInterferogram]:
