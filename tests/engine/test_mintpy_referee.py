@@ -166,7 +166,7 @@ def test_a_program_that_hangs_is_stopped(tmp_path):
 def test_programs_know_nothing_of_airflow(monkeypatch):
     monkeypatch.setenv("AIRFLOW_HOME", "/somewhere")
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
-    environment = mintpy_programs._environment("/home")
+    environment = mintpy_process._environment("/home")
 
     assert not [key for key in environment if key.startswith(("AIRFLOW", "PYTHONPATH"))]
     assert environment["OPENBLAS_NUM_THREADS"] == environment["OMP_NUM_THREADS"] == "1"
