@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from sagwatch.domain.delay import StoredDelay
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.ids import canonical_json, content_sha256
 from sagwatch.engine.checks import Finding
@@ -142,16 +144,22 @@ class Manifest:
         return self.series + self.checkpoints + self.stack
 
 
+NO_DELAYS: Mapping[date, StoredDelay] = MappingProxyType({})
+
+
 def revision_id(
     members: Sequence[StoredInterferogram],
     settings: RevisionSettings,
     reference: ReferencePoint,
     grid: Grid,
     geometry_sha256: str,
+    delays: Mapping[date, StoredDelay] = NO_DELAYS,
 ) -> str:
-    """Name a solution by its inputs: the same interferograms and configuration give the same id."""
+    """Name a solution by its inputs: the same interferograms, delays and configuration give the same id."""
+    of_delays = {"delays": [(f"{day}", delays[day].sha256) for day in sorted(delays)]} if delays else {}
     return content_sha256(
         {
+            **of_delays,
             "format": FORMAT,
             "interferograms": [(member.name, member.sha256) for member in sorted(members)],
             "settings": settings_json(settings),

@@ -23,7 +23,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -32,12 +32,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sagwatch.domain.delay import StoredDelay
 from sagwatch.domain.grid import Grid
 from sagwatch.engine.checks import Finding, check_disk, needed_bytes, refuse
 from sagwatch.engine.files import ASIDE, folder_aside, make_durable, one_writer, remove_leftovers, sha256_of
 from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import (
     MANIFEST,
+    NO_DELAYS,
     WHOLE_RECORD,
     Manifest,
     ReferencePoint,
@@ -112,6 +114,7 @@ def build_revision(
     effort: Effort | None = None,
     *,
     from_scratch: bool = False,
+    delays: Mapping[date, StoredDelay] = NO_DELAYS,
 ) -> Path:
     """Solve a stack and write the revision's folder; return it.
 
@@ -129,6 +132,8 @@ def build_revision(
         The track's ``geometryGeo.h5``.
     from_scratch
         Take up nothing.
+    delays
+        Of the troposphere, by acquisition; they are part of the revision's name.
 
     Raises
     ------
@@ -140,7 +145,7 @@ def build_revision(
     geometry_sha256 = sha256_of(geometry) if geometry.exists() else ""
     if not geometry_sha256:
         raise BadRevisionError(f"{geometry} is missing; store the geometry of the track's first product")
-    identity = revision_id(stack.members, settings, reference, grid, geometry_sha256)
+    identity = revision_id(stack.members, settings, reference, grid, geometry_sha256, delays)
     target = revisions / folder_name(number, identity)
     if target.exists():
         verify(target)

@@ -20,6 +20,7 @@ from sagwatch.domain.judgement import Judged, WatchState
 from sagwatch.domain.message import Origin, next_expected
 from sagwatch.domain.mine import Mine
 from sagwatch.domain.point_stages import STAGES, point_stages
+from sagwatch.domain.provisional import provisional_sentence
 from sagwatch.domain.reasons import Reason
 from sagwatch.domain.settling import holds_judgement
 from sagwatch.domain.site import AlertRules, Site, Track, WindowRules
@@ -119,7 +120,10 @@ def publish_revision(
         messages = compose_messages(ledger.outbox, session, site, judged, origin, as_of)
         if arrays is not None:
             history_only = int(np.count_nonzero(arrays.why_not == Reason.HISTORY_ONLY))
-            messages += compose_digest(ledger.alerts, ledger.outbox, session, site, history_only, as_of)
+            sentences = _provisional_tracks(site, track, row, ledger)
+            messages += compose_digest(
+                ledger.alerts, ledger.outbox, session, site, history_only, as_of, sentences
+            )
     events = sum(len(verdict.events) for verdict in judged)
     log.info(
         "%s: revision %d %s; %d acquisitions judged, %d alert events, %d messages",
@@ -155,6 +159,13 @@ def _settled(
     return [day for day in row.epochs if day < waiting and day not in judged]
 
 
+def _provisional_tracks(site: Site, track: Track, row: RevisionRow, ledger: Ledger) -> list[str]:
+    """A sentence for each of the site's tracks where something is provisional; ``row`` is about to go live."""
+    rows = {one.name: row if one.name == track.name else ledger.revisions.head(one.id) for one in site.tracks}
+    told = {name: provisional_sentence(shown.inputs()) for name, shown in rows.items() if shown is not None}
+    return [f"Track {name}. {sentence}" for name, sentence in told.items() if sentence is not None]
+
+
 def _origin(site: Site, track: Track, row: RevisionRow) -> Origin:
     """Which data a message rests on."""
     longitude, latitude = track.grid.grid().lon_lat(row.reference_row, row.reference_column)
@@ -170,6 +181,7 @@ def _origin(site: Site, track: Track, row: RevisionRow) -> Origin:
         reference_longitude=float(longitude),
         latest_epoch=row.epochs[-1],
         next_expected=next_expected(row.epochs),
+        provisional=provisional_sentence(row.inputs()),
     )
 
 

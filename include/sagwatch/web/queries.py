@@ -90,8 +90,9 @@ class Reader:
             ).all()
         return {
             **point,
-            "dates": [epoch for epoch, _ in series],
-            "displacement_mm": [value for _, value in series],
+            "dates": [epoch for epoch, _, _ in series],
+            "displacement_mm": [value for _, value, _ in series],
+            "provisional": [provisional for _, _, provisional in series],
         }
 
     def alerts(self, site: str) -> list[dict[str, Any]]:
@@ -151,6 +152,10 @@ SELECT track.id, track.site, track.name, track.direction, track.relative_orbit, 
        (track.grid ->> 'rows')::int AS rows, (track.grid ->> 'columns')::int AS columns,
        (track.grid ->> 'pixel_m')::float AS pixel_m,
        head.number AS revision_number, head.published_at, head.epochs[cardinality(head.epochs)] AS last_epoch,
+       (SELECT count(*) FROM analyst.epochs WHERE epochs.site = track.site AND epochs.track = track.name
+        AND epochs.provisional) AS provisional,
+       (SELECT string_agg(DISTINCT why, ', ') FROM analyst.epochs WHERE epochs.site = track.site
+        AND epochs.track = track.name AND epochs.provisional) AS provisional_why,
        (SELECT max(date) FROM sagwatch.acquisition WHERE track_id = track.id) AS last_acquisition,
        (SELECT count(*) FROM sagwatch.job JOIN sagwatch.pair ON pair.id = job.pair_id
         WHERE pair.track_id = track.id AND job.state IN ('intended', 'open', 'succeeded')) AS open_jobs,
@@ -204,14 +209,17 @@ WHERE track.site = :site AND track.name = :track AND point.row = :row AND point.
 """
 
 _SERIES = """
-SELECT epoch, los_mm[:place] FROM sagwatch.series_tile
-WHERE track_id = :track_id AND tile = :tile AND until_number IS NULL
-ORDER BY epoch
+SELECT tile.epoch, tile.los_mm[:place], coalesce(epochs.provisional, false)
+FROM sagwatch.series_tile tile
+JOIN sagwatch.track ON track.id = tile.track_id
+LEFT JOIN analyst.epochs ON epochs.site = track.site AND epochs.track = track.name AND epochs.date = tile.epoch
+WHERE tile.track_id = :track_id AND tile.tile = :tile AND tile.until_number IS NULL
+ORDER BY tile.epoch
 """
 
 _ALERTS = """
 SELECT alert_id AS id, track, zone_id, rule, state, level, zone AS zone_name, since AS raised_epoch, last_epoch,
-       cleared_epoch, sentence
+       cleared_epoch, sentence, provisional
 FROM analyst.alerts
 WHERE site = :site
 ORDER BY NOT open, level DESC, since DESC, alert_id
