@@ -59,11 +59,19 @@ def test_final_and_preliminary_files_are_told_apart(cloud: RunningCloud, tmp_pat
     ("faults", "error", "text"),
     [
         ({"cds_file": "truncated"}, BadWeatherError, "cut short"),
-        ({"cds_file": "other_area"}, BadWeatherError, r"covers south.*111.*asked for was \[36, 38, 110, 112\]"),
-        ({"cds_file": "other_hour"}, BadWeatherError, "the weather of 20240301 0500, asked for was 20240301 1100"),
+        (
+            {"cds_file": "other_area"},
+            BadWeatherError,
+            r"covers south.*111.*asked for was \[36, 38, 110, 112\]",
+        ),
+        (
+            {"cds_file": "other_hour"},
+            BadWeatherError,
+            "the weather of 20240301 0500, asked for was 20240301 1100",
+        ),
         ({"cds_licence_refused": True}, StopAndAskError, "licence is accepted: https://cds.*manage-licences"),
         ({"cds_fails": True}, FailedRequestError, "MARS has returned an error"),
-        ({"cds_unavailable": True}, TryAgainError, "answers 503|is away"),
+        ({"cds_unavailable": True}, TryAgainError, r"answers 503"),
     ],
 )
 def test_each_fault_is_its_own_error_and_leaves_no_file(
@@ -105,6 +113,7 @@ def test_an_order_left_in_the_queue_is_taken_up_again(cloud: RunningCloud, tmp_p
     state = store(cloud).fetch(FINAL, tmp_path / FINAL.file_name, raised.value.request_id)
 
     assert (state, count_orders(cloud)) == (DelayState.FINAL, orders)
+    assert orders > 0
 
 
 def test_a_forgotten_order_is_made_again(cloud: RunningCloud, tmp_path: Path) -> None:
@@ -116,7 +125,7 @@ def test_a_forgotten_order_is_made_again(cloud: RunningCloud, tmp_path: Path) ->
 def test_a_store_that_is_not_there_is_given_up_soon(tmp_path: Path) -> None:
     away = ClimateDataStore("a-key", "http://127.0.0.1:9", tries=2, pause_seconds=0.05)
 
-    with pytest.raises(TryAgainError, match="http://127.0.0.1:9/api is away"):
+    with pytest.raises(TryAgainError, match=r"http://127\.0\.0\.1:9/api is away"):
         away.fetch(FINAL, tmp_path / FINAL.file_name)
 
 

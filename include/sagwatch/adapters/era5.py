@@ -198,37 +198,36 @@ def check_grib(path: Path, request: WeatherRequest) -> DelayState:
     """
     import pygrib
 
-    expected = [(level, name) for level in LEVELS_HPA for name in VARIABLES]
+    name = request.file_name
+    expected = [(level, variable) for level in LEVELS_HPA for variable in VARIABLES]
     states = set()
     count = 0
-    _refuse_cut(path)
+    _refuse_cut(path, name)
     try:
         with pygrib.open(str(path)) as file:
             for count, message in enumerate(file, start=1):
                 if count > len(expected):
                     raise BadWeatherError(
-                        f"{path.name}: more than the {len(expected)} messages of PyAPS's request"
+                        f"{name}: more than the {len(expected)} messages of PyAPS's request"
                     )
-                states.add(_check_message(path.name, count, message, expected[count - 1], request))
+                states.add(_check_message(name, count, message, expected[count - 1], request))
     except (OSError, RuntimeError) as problem:
-        raise BadWeatherError(
-            f"{path.name}: not readable as GRIB after message {count}: {problem}"
-        ) from problem
+        raise BadWeatherError(f"{name}: not readable as GRIB after message {count}: {problem}") from problem
     if count != len(expected):
-        raise BadWeatherError(f"{path.name}: {count} of {len(expected)} messages: the file is cut short")
+        raise BadWeatherError(f"{name}: {count} of {len(expected)} messages: the file is cut short")
     return DelayState.PRELIMINARY if DelayState.PRELIMINARY in states else DelayState.FINAL
 
 
-def _refuse_cut(path: Path) -> None:
+def _refuse_cut(path: Path, name: str) -> None:
     """Each message of GRIB ends with four sevens; a reader may pass over one that does not."""
     with path.open("rb") as file:
         begin = file.read(4)
         file.seek(max(0, path.stat().st_size - 4))
         end = file.read(4)
     if begin != b"GRIB":
-        raise BadWeatherError(f"{path.name}: not a GRIB file; it begins with {begin!r}")
+        raise BadWeatherError(f"{name}: not a GRIB file; it begins with {begin!r}")
     if end != b"7777":
-        raise BadWeatherError(f"{path.name}: the file is cut short")
+        raise BadWeatherError(f"{name}: the file is cut short")
 
 
 def _check_message(

@@ -98,8 +98,8 @@ def next_try(
     """When a delay is asked for again; None: never, it is final.
 
     What is not out yet is asked for daily, what fails after 1, 2, 4 ... hours and then daily. A preliminary delay is
-    left alone until the final data may be out, and asked for weekly from then on; so is everything that is older than
-    ``give_up_after_days``.
+    left alone until the final data may be out, and asked for weekly from then on. For acquisitions older than
+    ``give_up_after_days`` every "daily" is weekly.
 
     Parameters
     ----------
@@ -111,10 +111,11 @@ def next_try(
     if state == DelayState.FINAL:
         return None
     began = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    if as_of - began > timedelta(days=give_up_after_days):
-        return as_of + _WEEKLY - _SLACK
+    overdue = as_of - began > timedelta(days=give_up_after_days)
     if outcome == Outcome.FAILED:
-        return as_of + min(_SOON * 2 ** min(failures - 1, 10), _DAILY - _SLACK)
+        return as_of + min(_SOON * 2 ** min(failures - 1, 10), (_WEEKLY if overdue else _DAILY) - _SLACK)
+    if overdue:
+        return as_of + _WEEKLY - _SLACK
     if state == DelayState.PRELIMINARY:
         return max(began + timedelta(days=FINAL_ASKED_AFTER_DAYS), as_of + _WEEKLY - _SLACK)
     return max(began + timedelta(days=FIRST_ASKED_AFTER_DAYS), as_of + _DAILY - _SLACK)

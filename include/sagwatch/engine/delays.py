@@ -103,7 +103,9 @@ def gacos_delay(ztd: Path, geometry_path: Path, grid: Grid) -> NDArray[np.float3
     at_pixel = RegularGridInterpolator(
         (latitudes[::-1], longitudes), zenith_m[::-1], bounds_error=False, fill_value=np.nan
     )
-    delay_m = -at_pixel(np.stack([lat, lon], axis=-1)) / np.cos(np.radians(look.incidence_deg))
+    delay_m = -at_pixel(np.stack([lat, lon], axis=-1)) / np.cos(
+        np.radians(look.incidence_deg.astype(np.float64))
+    )
     if not np.isfinite(delay_m).any():
         raise BadWeatherError(f"{ztd.name} covers no pixel of the track's grid: it is of another area")
     return np.where(_known(look), delay_m, np.nan).astype(np.float32)

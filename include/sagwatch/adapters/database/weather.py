@@ -86,26 +86,15 @@ class WeatherRecords:
         """
         with self._ledger.begin() as session:
             row = _locked(session, track_id, delay.day, delay.method, as_of)
-            row.tries, row.failures, row.tried_at = row.tries + 1, 0, as_of
-            row.reason, row.request_id, row.next_try_at = None, None, next_try_at
             held = None if row.delay_id is None else session.get(models.WeatherDelay, row.delay_id)
-            if held is not None and (held.sha256 == delay.sha256 or held.state == DelayState.FINAL):
-                row.next_try_at = None if held.state == DelayState.FINAL else next_try_at
-                return
-            made = models.WeatherDelay(
-                track_id=track_id,
-                date=delay.day,
-                method=delay.method,
-                state=delay.state.value,
-                name=delay.name,
-                sha256=delay.sha256,
-                source=source,
-                source_sha256=source_sha256,
-                obtained_at=as_of,
-            )
-            session.add(made)
-            session.flush()
-            row.state, row.delay_id = delay.state.value, made.id
+            if held is None or (held.sha256 != delay.sha256 and held.state != DelayState.FINAL):
+                held = _made(track_id, delay, source, source_sha256, as_of)
+                session.add(held)
+                session.flush()
+            row.state, row.delay_id = held.state, held.id
+            row.tries, row.failures, row.tried_at = row.tries + 1, 0, as_of
+            row.reason, row.request_id = None, None
+            row.next_try_at = None if held.state == DelayState.FINAL else next_try_at
 
     def missed(
         self,
@@ -150,6 +139,22 @@ def _locked(session: Session, track_id: str, day: date, method: str, as_of: date
         )
         session.add(row)
     return row
+
+
+def _made(
+    track_id: str, delay: StoredDelay, source: str, source_sha256: str, as_of: datetime
+) -> models.WeatherDelay:
+    return models.WeatherDelay(
+        track_id=track_id,
+        date=delay.day,
+        method=delay.method,
+        state=delay.state.value,
+        name=delay.name,
+        sha256=delay.sha256,
+        source=source,
+        source_sha256=source_sha256,
+        obtained_at=as_of,
+    )
 
 
 def _stored(row: models.WeatherDelay) -> StoredDelay:
