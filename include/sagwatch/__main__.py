@@ -134,7 +134,14 @@ def watch(wish: argparse.Namespace) -> None:
     from sagwatch.steps.watch_track import Tools, watch_track
 
     site = _site(wish.site)
-    tools = Tools(wiring.ledger(), wiring.catalogue(), wiring.cloud(), wiring.clock(), wiring.data_folder())
+    tools = Tools(
+        wiring.ledger(),
+        wiring.catalogue(),
+        wiring.cloud(),
+        wiring.clock(),
+        wiring.data_folder(),
+        wiring.weather_store,
+    )
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as progress:
         for track in site.tracks:
             bar = progress.add_task(track.id, total=None)
@@ -149,6 +156,24 @@ def watch(wish: argparse.Namespace) -> None:
                 else f"revision {published.number}, {published.events} events"
             )
             progress.update(bar, description=f"{track.id} {end}", total=1, completed=1)
+
+
+def fetch_weather(wish: argparse.Namespace) -> None:
+    from sagwatch.orchestration import wiring
+    from sagwatch.steps.fetch_weather import fetch_weather
+
+    site = _site(wish.site)
+    if not site.corrections.troposphere.is_fetched:
+        print(f"{site.name}: method {site.corrections.troposphere.method} fetches no weather")
+    stopped = []
+    for track in _tracks(site, wish.track):
+        done = fetch_weather(
+            site, track, wiring.weather_store, wiring.ledger(), wiring.data_folder(), wiring.clock().now()
+        )
+        print(f"{track.id}: {done}")
+        stopped += [done.stopped] if done.stopped else []
+    if stopped:
+        raise StopAndAskError(stopped[0])
 
 
 def deliver(_: argparse.Namespace) -> None:
@@ -335,6 +360,12 @@ COMMANDS: tuple[Command, ...] = (
         "what forbids to solve a site's stacks, or should be known before; docs/checks.md lists the numbers",
         _site_argument,
         check_stack,
+    ),
+    Command(
+        "fetch-weather",
+        "the tropospheric delays that a site's acquisitions lack, here and now; they are applied by the next update",
+        _check_cloud_arguments,
+        fetch_weather,
     ),
     Command("deliver", "send what waits in the outbox", lambda _: None, deliver),
     Command(

@@ -297,7 +297,7 @@ def test_a_date_without_data_is_a_row_with_null(ledger):
 
     found = rows(ledger, "SELECT * FROM analyst.series((SELECT min(id) FROM sagwatch.point))")
 
-    assert found == [(DAYS[0], 0), (DAYS[1], None), (DAYS[2], 0)]
+    assert found == [(DAYS[0], 0, False), (DAYS[1], None, False), (DAYS[2], 0, False)]
 
 
 def test_the_nearest_point_is_the_nearest_in_metres(mine):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sagwatch.domain.grid import Grid
+from sagwatch.engine import mintpy_process, mintpy_programs
 from sagwatch.engine.manifest import ReferencePoint, RevisionSettings
 from sagwatch.engine.mintpy_process import MintPyError, run_program
 from sagwatch.engine.mintpy_programs import (

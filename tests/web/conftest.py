@@ -105,6 +105,8 @@ def _revision() -> models.Revision:
         manifest_sha256="m",
         interferograms=[],
         epochs=EPOCHS,
+        troposphere=["off"] * len(EPOCHS),
+        orbits=["unknown"] * len(EPOCHS),
         reference_row=1,
         reference_column=5,
         summary={},

@@ -78,6 +78,13 @@ class Grid:
         """Longitude and latitude of pixel centres, degrees WGS84."""
         return _to_lon_lat(self.epsg).transform(*self.xy(rows, columns))
 
+    def lon_lat_of_corners(self) -> tuple[list[float], list[float]]:
+        """Longitudes and latitudes of the four outer corners, degrees WGS84."""
+        xs = [self.west, self.east, self.west, self.east]
+        ys = [self.north, self.north, self.south, self.south]
+        longitudes, latitudes = _to_lon_lat(self.epsg).transform(xs, ys)
+        return list(longitudes), list(latitudes)
+
     def row_column(self, longitude: float, latitude: float) -> tuple[int, int]:
         """The pixel that contains a place.
 

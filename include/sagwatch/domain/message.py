@@ -72,6 +72,8 @@ class Origin:
     reference_longitude: float
     latest_epoch: date
     next_expected: date | None
+    #: One sentence about input that will be replaced (`provisional.provisional_sentence`); None: there is none.
+    provisional: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ def event_letter(event: AlertEvent, origin: Origin, as_of: datetime) -> Letter:
     ]
     subject = f"[Sagwatch] {origin.site_title}: {_news(event)}, level {level}, {found['zone']}{_speed(event)}"
     opening = f"{origin.site_title}. {event.sentence}"
-    return Letter(subject_line(subject), opening, tuple(facts), (NOT_A_WARNING, _what_next(origin)))
+    return Letter(subject_line(subject), opening, tuple(facts), _closing(origin))
 
 
 def _speed(event: AlertEvent) -> str:
@@ -208,10 +210,12 @@ def digest_letter(
     open_alerts: Sequence[tuple[str, str]],
     history_only_points: int,
     threshold_mm_yr: float,
+    provisional: Sequence[str] = (),
 ) -> Letter:
     """The month's advisories, what is open, and what only the whole record shows.
 
-    ``lines`` are (day, what), ``open_alerts`` (name, sentence); the points are those of rule R1-history.
+    ``lines`` are (day, what), ``open_alerts`` (name, sentence); the points are those of rule R1-history;
+    ``provisional`` has a sentence for each track where something is.
     """
     opening = (
         f"{site_title}, digest of {month}: {_count(len(lines), 'advisory', 'advisories')}, "
@@ -230,7 +234,7 @@ def digest_letter(
             )
         )
     subject = f"[Sagwatch] {site_title}: digest of {month}, {_count(len(open_alerts), 'alert')} open"
-    return Letter(subject_line(subject), opening, tuple(facts), (NOT_A_WARNING,))
+    return Letter(subject_line(subject), opening, tuple(facts), (*provisional, NOT_A_WARNING))
 
 
 def summary_letter(
@@ -272,7 +276,7 @@ def summary_letter(
         f"[Sagwatch] {origin.site_title}: summary of {_count(len(ordered), 'earlier event')}, "
         f"{_count(still_open, 'alert')} open"
     )
-    return Letter(subject_line(subject), opening, tuple(facts), (NOT_A_WARNING, _what_next(origin)))
+    return Letter(subject_line(subject), opening, tuple(facts), _closing(origin))
 
 
 def _count(n: int, noun: str, several: str = "") -> str:
@@ -350,6 +354,11 @@ def _data(origin: Origin) -> list[tuple[str, str]]:
             f"{place_words(origin.reference_latitude, origin.reference_longitude)}: all motion is relative to it",
         ),
     ]
+
+
+def _closing(origin: Origin) -> tuple[str, ...]:
+    provisional = () if origin.provisional is None else (origin.provisional,)
+    return (*provisional, NOT_A_WARNING, _what_next(origin))
 
 
 def _what_next(origin: Origin) -> str:

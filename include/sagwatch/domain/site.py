@@ -215,6 +215,11 @@ class TroposphereRules(_Strict):
         "and asked for once a week from then on.",
     )
 
+    @property
+    def is_fetched(self) -> bool:
+        """Whether delays come from outside, acquisition by acquisition."""
+        return self.method in ("era5", "gacos")
+
 
 class RampRules(_Strict):
     """A plane through each acquisition's displacements, as MintPy's remove_ramp. It may eat what is wide and slow."""

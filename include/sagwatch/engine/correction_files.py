@@ -37,12 +37,12 @@ from sagwatch.engine.delay_files import DELAY
 from sagwatch.engine.interferogram import map_array, open_hdf5, read_attributes, write_attributes
 from sagwatch.engine.manifest import WHOLE_RECORD, Manifest
 from sagwatch.engine.revision_files import create_view, write_lines
-from sagwatch.engine.velocity import Window, fit_windows
+from sagwatch.engine.velocity import Window, elapsed_years, fit_windows
 from sagwatch.errors import BadInputError
 
 CORRECTIONS, STEADY, HEIGHT_ERROR = "corrections.h5", "maskSteady.h5", "demErr.h5"
-#: Ground that moves faster than this against the median, and what lies within that distance of it, is not steady.
-_MOVING_M_YR, _AROUND_MOVING_M = 0.02, 300.0
+#: Ground that moves faster and has moved further than this against the median is not steady, and what lies around it.
+_MOVING_M_YR, _MOVED_M, _AROUND_MOVING_M = 0.02, 0.03, 300.0
 _DATASETS = tuple(entry.name for entry in fields(Corrections))
 
 
@@ -65,7 +65,7 @@ def write_corrections(
     with open_hdf5(folder / "pairsPerEpoch.h5") as file:
         observed = file["pairsPerEpoch"][:] > 0
     dates, reference = manifest.epochs, manifest.reference
-    steady = _steady_ground(folder, grid, settings, float(manifest.settings["min_temporal_coherence"]))
+    steady = _steady_ground(folder, manifest, settings)
     scene = _scene(folder, steady, reference.row, reference.column)
     delay_of = stored_delays(track, dates, manifest.delays)
     try:
@@ -168,10 +168,11 @@ def _scene(folder: Path, steady: NDArray[np.bool_], row: int, column: int) -> Sc
     return Scene(height_m, incidence_deg, slant_range_m, steady, row, column)
 
 
-def _steady_ground(
-    folder: Path, grid: Grid, settings: CorrectionSettings, least_coherence: float
-) -> NDArray[np.bool_]:
+def _steady_ground(folder: Path, manifest: Manifest, settings: CorrectionSettings) -> NDArray[np.bool_]:
     """Land that is coherent, outside the excluded areas, and not moving against the rest of the scene."""
+    grid, least_coherence = manifest.grid, float(manifest.settings["min_temporal_coherence"])
+    years = elapsed_years(manifest.epochs)[-1]
+    limit = max(_MOVING_M_YR, _MOVED_M / years)
     with open_hdf5(folder / "temporalCoherence.h5") as file, np.errstate(invalid="ignore"):
         steady = file["temporalCoherence"][:] >= least_coherence
     with open_hdf5(folder / "waterMask.h5") as file:
@@ -180,7 +181,7 @@ def _steady_ground(
         velocity = file["velocity"][:]
     known = steady & np.isfinite(velocity)
     if known.any():
-        moving = known & (np.abs(velocity - np.median(velocity[known])) > _MOVING_M_YR)
+        moving = known & (np.abs(velocity - np.median(velocity[known])) > limit)
         around = max(1, round(_AROUND_MOVING_M / grid.pixel_m))
         # A lone pixel is noise; ground that moves is wider than that.
         moving = binary_dilation(_in_company(moving), iterations=around)

@@ -10,6 +10,7 @@ from dataclasses import asdict, astuple, dataclass, field
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from sagwatch.domain.delay import DelayState, StoredDelay
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.ids import canonical_json, content_sha256
 from sagwatch.engine.checks import Finding
-from sagwatch.engine.corrections import CorrectionSettings
+from sagwatch.engine.corrections import WITH_FILES, CorrectionSettings
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.hyp3_attributes import WAVELENGTH_M
 from sagwatch.engine.interferogram import StoredInterferogram
@@ -148,30 +149,41 @@ class Manifest:
         return self.series + self.checkpoints + self.stack
 
 
+NO_DELAYS: Mapping[date, StoredDelay] = MappingProxyType({})
+
+
 def revision_id(
     members: Sequence[StoredInterferogram],
     settings: RevisionSettings,
     reference: ReferencePoint,
     grid: Grid,
     geometry_sha256: str,
-    delays: Sequence[StoredDelay] = (),
+    delays: Mapping[date, StoredDelay] = NO_DELAYS,
 ) -> str:
     """Name a solution by its inputs: the same interferograms, delays and configuration give the same id."""
+    days = {day for member in members for day in (member.reference, member.secondary)}
+    used = used_delays(sorted(days), settings, delays)
+    of_delays = {"delays": [(f"{delay.day}", delay.state, delay.sha256) for delay in used]} if used else {}
     return content_sha256(
         {
+            **of_delays,
             "format": FORMAT,
             "interferograms": [(member.name, member.sha256) for member in sorted(members)],
             "settings": settings_json(settings),
             "reference": [reference.row, reference.column],
             "grid": grid.id,
             "geometry": geometry_sha256,
-            **(
-                {"delays": [(delay.day, delay.state, delay.sha256) for delay in sorted(delays)]}
-                if delays
-                else {}
-            ),
         }
     )
+
+
+def used_delays(
+    dates: Sequence[date], settings: RevisionSettings, delays: Mapping[date, StoredDelay]
+) -> tuple[StoredDelay, ...]:
+    """Those delays on which a revision of these dates depends."""
+    if settings.corrections is None or settings.corrections.troposphere not in WITH_FILES:
+        return ()
+    return tuple(delays[day] for day in dates if day in delays)
 
 
 def folder_name(number: int, identity: str) -> str:

@@ -16,6 +16,7 @@ from sagwatch.errors import SagwatchError
 
 _PROGRAM_SECONDS = 6 * 3600
 _LAST_LINES = 15
+_INCLUDE = Path(__file__).resolve().parents[2]
 
 
 class MintPyError(SagwatchError):
@@ -32,12 +33,24 @@ def run_program(
     MintPyError
         It failed, or took longer than ``seconds``.
     """
-    name = name.removesuffix(".py")
+    return run_module(f"mintpy.cli.{name.removesuffix('.py')}", arguments, folder, seconds=seconds)
+
+
+def run_module(
+    module: str, arguments: Sequence[str], folder: Path, *, seconds: float = _PROGRAM_SECONDS
+) -> str:
+    """Run a module as MintPy's programs are run (alone, one thread, without Airflow); return what it printed.
+
+    Raises
+    ------
+    MintPyError
+        It failed, or took longer than ``seconds``.
+    """
+    name = module.rpartition(".")[2]
     with tempfile.TemporaryDirectory(prefix="sagwatch-mintpy-") as home:
-        command = [sys.executable, "-m", f"mintpy.cli.{name}", *arguments]
         try:
             done = subprocess.run(
-                command,
+                [sys.executable, "-m", module, *arguments],
                 cwd=folder,
                 env=_environment(home),
                 stdin=subprocess.DEVNULL,
@@ -63,6 +76,7 @@ def _environment(home: str) -> dict[str, str]:
     kept = {key: os.environ[key] for key in ("PATH", "LANG", "TZ") if key in os.environ}
     return kept | {
         "HOME": home,
+        "PYTHONPATH": str(_INCLUDE),
         "MPLBACKEND": "Agg",
         "MPLCONFIGDIR": home,
         "OPENBLAS_NUM_THREADS": "1",

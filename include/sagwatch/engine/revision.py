@@ -36,11 +36,11 @@ from sagwatch.domain.delay import StoredDelay
 from sagwatch.domain.grid import Grid
 from sagwatch.engine.checks import Finding, check_disk, needed_bytes, refuse
 from sagwatch.engine.correction_files import corrected_m, corrected_past_m, write_corrections
-from sagwatch.engine.corrections import WITH_FILES
 from sagwatch.engine.files import ASIDE, folder_aside, make_durable, one_writer, remove_leftovers, sha256_of
 from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import (
     MANIFEST,
+    NO_DELAYS,
     WHOLE_RECORD,
     Manifest,
     ReferencePoint,
@@ -58,6 +58,7 @@ from sagwatch.engine.manifest import (
     read_manifest,
     revision_id,
     settings_json,
+    used_delays,
     verify,
 )
 from sagwatch.engine.revision_files import (
@@ -118,7 +119,7 @@ def build_revision(
     effort: Effort | None = None,
     *,
     from_scratch: bool = False,
-    delays: Mapping[date, StoredDelay] | None = None,
+    delays: Mapping[date, StoredDelay] = NO_DELAYS,
 ) -> Path:
     """Solve a stack and write the revision's folder; return it.
 
@@ -149,8 +150,8 @@ def build_revision(
     geometry_sha256 = sha256_of(geometry) if geometry.exists() else ""
     if not geometry_sha256:
         raise BadRevisionError(f"{geometry} is missing; store the geometry of the track's first product")
-    used = used_delays(stack.dates, settings, delays or {})
-    identity = revision_id(stack.members, settings, reference, grid, geometry_sha256, used)
+    used = used_delays(stack.dates, settings, delays)
+    identity = revision_id(stack.members, settings, reference, grid, geometry_sha256, delays)
     target = revisions / folder_name(number, identity)
     if target.exists():
         verify(target)
@@ -260,15 +261,6 @@ def _make(job: _Job, base: Base | None) -> None:
         files = {name: describe(aside / name, hashes[aside / name]) for name in names}
         manifest = replace(manifest, files=files)
         (aside / MANIFEST).write_text(json.dumps(manifest.as_json(), default=str) + "\n")
-
-
-def used_delays(
-    dates: Sequence[date], settings: RevisionSettings, delays: Mapping[date, StoredDelay]
-) -> tuple[StoredDelay, ...]:
-    """Those delays that a revision of these dates depends on."""
-    if settings.corrections is None or settings.corrections.troposphere not in WITH_FILES:
-        return ()
-    return tuple(delays[day] for day in dates if day in delays)
 
 
 def _state(revisions: Path, base: Base) -> tuple[dict[str, KnownPair], Stale]:

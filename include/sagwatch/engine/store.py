@@ -11,7 +11,7 @@ from sagwatch.domain.delay import StoredDelay
 from sagwatch.domain.grid import Grid
 from sagwatch.engine.geometry import Geometry, read_geometry, write_geometry
 from sagwatch.engine.interferogram import Layers, StoredInterferogram, write_interferogram
-from sagwatch.engine.manifest import Manifest, ReferencePoint, RevisionSettings, verify
+from sagwatch.engine.manifest import NO_DELAYS, Manifest, ReferencePoint, RevisionSettings, verify
 from sagwatch.engine.revision import Revision, build_revision, delete_revision, read_revision
 from sagwatch.engine.stack import Stack, make_stack
 from sagwatch.engine.window import Effort
@@ -78,7 +78,7 @@ class TrackStore:
         effort: Effort | None = None,
         *,
         from_scratch: bool = False,
-        delays: Mapping[date, StoredDelay] | None = None,
+        delays: Mapping[date, StoredDelay] = NO_DELAYS,
     ) -> Path:
         """Solve the interferograms and make the revision's folder; see `revision.build_revision`."""
         return build_revision(

@@ -139,6 +139,16 @@ def _watch(site: Site, track: Track) -> Any:
                 raise AirflowFailException(f"the product of {job_name} is in quarantine: {result.reason}")
             return result.interferogram_id
 
+        # What is in the stack needs its weather whether or not anything was fetched in this run.
+        @task(
+            trigger_rule=TriggerRule.ALL_DONE,
+            max_active_tis_per_dag=1,
+            execution_timeout=timedelta(hours=1),
+        )
+        def fetch_weather(site: str, track: str) -> str:
+            """Get the troposphere's delay where it is missing or preliminary, newest acquisition first."""
+            return tasks.fetch_weather(site, track)
+
         # An earlier run may have fetched what was not solved yet, so the stack is looked after in any case.
         @task(
             trigger_rule=TriggerRule.ALL_DONE,
@@ -161,7 +171,10 @@ def _watch(site: Site, track: Track) -> Any:
         detect_scenes(**names) >> plan_pairs(**names) >> ordered >> wait
         fetched = fetch_product.partial(**names).expand(job_name=wait.output)
         published = publish_revision(**names)
-        fetched >> update_stack(**names) >> published
+        solved = update_stack(**names)
+        if site.corrections.troposphere.is_fetched:
+            fetched >> fetch_weather(**names) >> solved
+        fetched >> solved >> published
     return published
 
 

@@ -71,6 +71,24 @@ def fetch_product(site_name: str, track_name: str, job_name: str) -> FetchResult
     return result
 
 
+def fetch_weather(site_name: str, track_name: str) -> str:
+    """Get the delays that the track's acquisitions lack; red where a person must act, or the service is away."""
+    from sagwatch.steps.fetch_weather import fetch_weather as step
+
+    site = wiring.site(site_name)
+    done = step(
+        site,
+        site.track(track_name),
+        wiring.weather_store,
+        wiring.ledger(),
+        wiring.data_folder(),
+        wiring.clock().now(),
+    )
+    if done.stopped:
+        raise AirflowFailException(f"{done}. What lacks its delay stays provisional")
+    return str(done)
+
+
 def update_stack(site_name: str, track_name: str) -> str | None:
     """Solve the track with every accepted interferogram; return the id of its newest revision."""
     from sagwatch.steps.update_stack import update_stack as step

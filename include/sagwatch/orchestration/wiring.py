@@ -6,6 +6,8 @@
 ``sagwatch_hyp3``      HyP3: ``host`` (empty is ASF's own), ``password`` an Earthdata token, or ``login`` and
                        ``password``; extra: ``cmr`` (address of another catalogue), ``clock`` (address of a cloud that
                        drives time), ``poll_seconds``, ``lookup_pause_seconds``
+``sagwatch_cds``       weather (ERA5), where a site wants it: ``password`` the access token of a Climate Data Store
+                       account; ``host`` (empty is the official store), with http:// and port
 ``sagwatch_smtp``      mail (provider SMTP)
 ``sagwatch_slack``     Slack (provider Slack, Incoming Webhook)
 =====================  ===========================================================================================
@@ -27,15 +29,16 @@ from sagwatch.adapters.site_files import load_sites
 from sagwatch.domain.site import Site
 from sagwatch.errors import BadInputError, StopAndAskError
 from sagwatch.settings import PathSettings
-from sagwatch.steps.ports import Catalogue, Clock, InsarCloud, Messenger
+from sagwatch.steps.ports import Catalogue, Clock, InsarCloud, Messenger, WeatherStore
 
 if TYPE_CHECKING:
     from sagwatch.adapters.database.ledger import Ledger
 
-DATABASE, WEB, HYP3, SMTP, SLACK = (
+DATABASE, WEB, HYP3, CDS, SMTP, SLACK = (
     "sagwatch_database",
     "sagwatch_web",
     "sagwatch_hyp3",
+    "sagwatch_cds",
     "sagwatch_smtp",
     "sagwatch_slack",
 )
@@ -111,6 +114,17 @@ def cloud() -> InsarCloud:
         options |= {"token": connection.password}
     pause = float(_extra("lookup_pause_seconds") or LOOKUP_PAUSE_SECONDS)
     return Hyp3Cloud(lookup_pause_seconds=pause, **options)
+
+
+def weather_store() -> WeatherStore:
+    """The Climate Data Store with the key of its Connection."""
+    from sagwatch.adapters.era5 import ClimateDataStore
+
+    connection = _connection(CDS)
+    host = connection.host or ""
+    if host and connection.port and "://" not in host:
+        host = f"{connection.conn_type or 'http'}://{host}:{connection.port}"
+    return ClimateDataStore(connection.password, host or None)
 
 
 def poll_seconds() -> float:

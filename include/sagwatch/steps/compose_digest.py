@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -15,7 +16,13 @@ from sagwatch.steps.compose_messages import Recipient, bodies, recipients
 
 
 def compose_digest(
-    alerts: Alerts, outbox: Outbox, session: Session, site: Site, history_only_points: int, as_of: datetime
+    alerts: Alerts,
+    outbox: Outbox,
+    session: Session,
+    site: Site,
+    history_only_points: int,
+    as_of: datetime,
+    provisional: Sequence[str] = (),
 ) -> int:
     """Put a digest of all since the last one, to the end of last month, into the outbox, where there is something to
     tell; at most one a month. Nothing is left out where months pass without a publication.
@@ -49,6 +56,7 @@ def compose_digest(
         open_alerts,
         points,
         site.alerts.levels_mm_yr[0],
+        provisional,
     )
     drafts = [_draft(site, f"{last:%Y-%m}", recipient, letter) for recipient in recipients(site)]
     return outbox.put(session, drafts, as_of)

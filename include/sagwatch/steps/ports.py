@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from sagwatch.domain.acquisition import CatalogueAnswer, Granule
+from sagwatch.domain.delay import DelayState
 from sagwatch.domain.order import CloudJob, Order
 from sagwatch.domain.site import Track
+from sagwatch.domain.weather import WeatherRequest
 
 
 class Clock(Protocol):
@@ -91,6 +93,22 @@ class InsarCloud(Protocol):
             HyP3 has deleted it.
         TryAgainError, StopAndAskError
             By what has to be done about it.
+        """
+        ...
+
+
+class WeatherStore(Protocol):
+    def fetch(self, request: WeatherRequest, target: Path, request_id: str | None = None) -> DelayState:
+        """Put one hour's weather, checked, under its name; say whether it is preliminary or final.
+
+        ``request_id`` takes up an order that was left in the store's queue.
+
+        Raises
+        ------
+        NotYetError, StillQueuedError, FailedRequestError, TryAgainError, StopAndAskError
+            By what the store said; nothing has the file's name.
+        BadWeatherError
+            What came is not what was asked for; nothing has the file's name.
         """
         ...
 

@@ -20,11 +20,13 @@ from sagwatch.domain.judgement import Judged, WatchState
 from sagwatch.domain.message import Origin, next_expected
 from sagwatch.domain.mine import Mine
 from sagwatch.domain.point_stages import STAGES, point_stages
+from sagwatch.domain.provisional import provisional_sentence
 from sagwatch.domain.reasons import Reason
 from sagwatch.domain.settling import holds_judgement
 from sagwatch.domain.site import AlertRules, Site, Track, WindowRules
 from sagwatch.domain.windows import EVIDENCE, WindowVelocity, evidence_classes
 from sagwatch.domain.witness import against_quiet_ground
+from sagwatch.engine.correction_files import correction_settings, read_corrections
 from sagwatch.engine.revision import Revision, read_revision, solve_past, verify
 from sagwatch.engine.store import TrackStore
 from sagwatch.errors import FencedError
@@ -119,7 +121,10 @@ def publish_revision(
         messages = compose_messages(ledger.outbox, session, site, judged, origin, as_of)
         if arrays is not None:
             history_only = int(np.count_nonzero(arrays.why_not == Reason.HISTORY_ONLY))
-            messages += compose_digest(ledger.alerts, ledger.outbox, session, site, history_only, as_of)
+            sentences = _provisional_tracks(site, track, row, ledger)
+            messages += compose_digest(
+                ledger.alerts, ledger.outbox, session, site, history_only, as_of, sentences
+            )
     events = sum(len(verdict.events) for verdict in judged)
     log.info(
         "%s: revision %d %s; %d acquisitions judged, %d alert events, %d messages",
@@ -155,6 +160,13 @@ def _settled(
     return [day for day in row.epochs if day < waiting and day not in judged]
 
 
+def _provisional_tracks(site: Site, track: Track, row: RevisionRow, ledger: Ledger) -> list[str]:
+    """A sentence for each of the site's tracks where something is provisional; ``row`` is about to go live."""
+    rows = {one.name: row if one.name == track.name else ledger.revisions.head(one.id) for one in site.tracks}
+    told = {name: provisional_sentence(shown.inputs()) for name, shown in rows.items() if shown is not None}
+    return [f"Track {name}. {sentence}" for name, sentence in told.items() if sentence is not None]
+
+
 def _origin(site: Site, track: Track, row: RevisionRow) -> Origin:
     """Which data a message rests on."""
     longitude, latitude = track.grid.grid().lon_lat(row.reference_row, row.reference_column)
@@ -170,6 +182,7 @@ def _origin(site: Site, track: Track, row: RevisionRow) -> Origin:
         reference_longitude=float(longitude),
         latest_epoch=row.epochs[-1],
         next_expected=next_expected(row.epochs),
+        provisional=provisional_sentence(row.inputs()),
     )
 
 
@@ -223,6 +236,8 @@ def _published_arrays(
 ) -> PublishedArrays:
     """What readers see of the revision, with the zones and reasons of the last judgement."""
     solution = _whole(revision, None)
+    topography_mm_per_m, perpendicular_m = _topography(revision)
+    kept_m = solution.los_m if topography_mm_per_m is None else revision.los_with_topography_m()
     least = site.inversion.min_temporal_coherence
     newest = revision.epochs[-1]
     standard = AlertRules(**{**site.alerts.model_dump(), "windows": PUBLISHED_WINDOWS})
@@ -246,7 +261,7 @@ def _published_arrays(
     return PublishedArrays(
         grid=revision.grid,
         epochs=tuple(revision.epochs),
-        los_mm=np.where(revision.observed(), solution.los_m * np.float32(1000), np.float32(np.nan)),
+        los_mm=np.where(revision.observed(), kept_m * np.float32(1000), np.float32(np.nan)),
         velocity_mm_yr={window.days: window.velocity_mm_yr for window in windows},
         velocity_sd_mm_yr={window.days: window.sd_mm_yr for window in windows},
         velocity_white_sd_mm_yr={window.days: window.sd_white_mm_yr for window in windows},
@@ -266,4 +281,14 @@ def _published_arrays(
         stage_texts=dict(enumerate(STAGES)),
         stage_since=stages.since,
         stage_confidence=stages.confidence,
+        topography_mm_per_m=topography_mm_per_m,
+        perpendicular_m=perpendicular_m,
     )
+
+
+def _topography(revision: Revision) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """What a wrong height feigns, mm per metre of baseline, and the baselines; None where it is not estimated."""
+    if correction_settings(revision.manifest) is None:
+        return None, None
+    found = read_corrections(revision.folder)
+    return (None if found.per_baseline is None else found.per_baseline * 1000), found.baselines_m

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,15 @@ import numpy as np
 from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.models import Revision
 from sagwatch.adapters.database.revisions import AcceptedInterferogram, BuiltRevision
+from sagwatch.domain.delay import StoredDelay
 from sagwatch.domain.ids import content_sha256, opaque_id
+from sagwatch.domain.provisional import EpochInputs
 from sagwatch.domain.site import Site, Track
 from sagwatch.engine.checks import Finding, check_reference, pieces, refuse
 from sagwatch.engine.files import sha256_of
+from sagwatch.engine.interferogram import StoredInterferogram
 from sagwatch.engine.reference import choose_reference
-from sagwatch.engine.revision import MANIFEST, ReferencePoint, revision_id
+from sagwatch.engine.revision import MANIFEST, ReferencePoint, RevisionSettings, revision_id
 from sagwatch.engine.store import TrackStore
 from sagwatch.steps.check_stack import check_stack
 from sagwatch.steps.stack_members import revision_settings, stored, track_store
@@ -175,7 +179,10 @@ def _next_revision(
     settings = revision_settings(site, track)
     members = stored(accepted)
     stack = store.stack(members)
-    identity = revision_id(stack.members, settings, reference, store.grid, sha256_of(store.geometry_path))
+    delays = _delays(site, track, ledger, stack.dates)
+    identity = revision_id(
+        stack.members, settings, reference, store.grid, sha256_of(store.geometry_path), delays
+    )
     newest = ledger.revisions.newest(track.id)
     if newest is not None and newest.id == identity:
         log.info(
@@ -183,7 +190,7 @@ def _next_revision(
         )
         return newest
     number = ledger.revisions.next_number(track.id)
-    folder = store.build_revision(number, members, settings, reference)
+    folder = store.build_revision(number, members, settings, reference, delays=delays)
     log.info(
         "%s: revision %d solved: %d interferograms, %d acquisitions from %s to %s",
         track.id,
@@ -200,10 +207,8 @@ def _next_revision(
             track_id=track.id,
             number=number,
             parent_id=head.id if head else None,
-            input_sha256=content_sha256([(member.name, member.sha256) for member in stack.members]),
-            config_sha256=content_sha256(
-                [site.solution_config_sha256(track), reference.row, reference.column]
-            ),
+            input_sha256=_input_sha256(stack.members, delays),
+            config_sha256=_config_sha256(site, track, settings, reference),
             folder=str(folder.relative_to(data)),
             manifest_sha256=sha256_of(folder / MANIFEST),
             interferograms=[member.id for member in stack.members],
@@ -211,6 +216,41 @@ def _next_revision(
             reference_row=reference.row,
             reference_column=reference.column,
             summary={"pairs": len(members), "epochs": len(stack.dates)},
+            inputs=epoch_inputs(site, stack.dates, delays),
+            perpendicular_m=stack.perpendicular_baselines_m[1].tolist(),
         ),
         as_of,
+    )
+
+
+def _delays(site: Site, track: Track, ledger: Ledger, days: Sequence[date]) -> dict[date, StoredDelay]:
+    """The delay that each acquisition has now; none where the site wants none."""
+    method = site.corrections.troposphere.method
+    held = ledger.weather.delays(track.id, method)
+    return {day: held[day] for day in days if day in held}
+
+
+def _input_sha256(members: Sequence[StoredInterferogram], delays: Mapping[date, StoredDelay]) -> str:
+    """Of everything that a revision is made from: another delay is another input, like another interferogram."""
+    parts = [(member.name, member.sha256) for member in members]
+    return content_sha256([*parts, *((day.isoformat(), delays[day].sha256) for day in sorted(delays))])
+
+
+def _config_sha256(site: Site, track: Track, settings: RevisionSettings, reference: ReferencePoint) -> str:
+    """Of everything else that its numbers depend on; the mine plan says where no ground is steady."""
+    words = [site.solution_config_sha256(track), reference.row, reference.column]
+    if settings.corrections is not None:
+        words.append(list(settings.corrections.excluded))
+    return content_sha256(words)
+
+
+def epoch_inputs(
+    site: Site, days: Sequence[date], delays: Mapping[date, StoredDelay]
+) -> tuple[EpochInputs, ...]:
+    """How good the weather of each acquisition is; nothing is known of its orbits here."""
+    without = {"none": "off", "height_correlation": "estimated"}.get(
+        site.corrections.troposphere.method, "none"
+    )
+    return tuple(
+        EpochInputs(day, troposphere=delays[day].state.value if day in delays else without) for day in days
     )

@@ -10,17 +10,24 @@ from pathlib import Path
 
 from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.domain.site import Site, Track
-from sagwatch.errors import TryAgainError
+from sagwatch.errors import StopAndAskError, TryAgainError
 from sagwatch.steps.detect_scenes import detect_scenes
 from sagwatch.steps.fetch_product import fetch_product
+from sagwatch.steps.fetch_weather import fetch_weather
 from sagwatch.steps.plan_pairs import plan_pairs
-from sagwatch.steps.ports import Catalogue, Clock, InsarCloud
+from sagwatch.steps.ports import Catalogue, Clock, InsarCloud, WeatherStore
 from sagwatch.steps.publish_revision import Published, publish_revision
 from sagwatch.steps.sense_jobs import sense_jobs
 from sagwatch.steps.submit_jobs import submit_jobs
 from sagwatch.steps.update_stack import update_stack
 
 log = logging.getLogger(__name__)
+
+
+def _no_weather() -> WeatherStore:
+    raise StopAndAskError(
+        "this site wants weather data, and no weather store is connected (Connection sagwatch_cds)"
+    )
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class Tools:
     cloud: InsarCloud
     clock: Clock
     data: Path
+    weather: Callable[[], WeatherStore] = _no_weather
 
 
 def watch_track(
@@ -65,6 +73,9 @@ def watch_track(
     on_step("fetch_product")
     for job_name in finished:
         fetch_product(job_name, site, track, tools.cloud, ledger, tools.data, now())
+    if site.corrections.troposphere.is_fetched:
+        on_step("fetch_weather")
+        fetch_weather(site, track, tools.weather, ledger, tools.data, now())
     on_step("update_stack")
     update_stack(site, track, ledger, tools.data, now())
     on_step("publish_revision")

@@ -80,18 +80,12 @@ class Reader:
             point = _first(connection, _POINT, site=site, track=track, row=row, column=column)
             if point is None:
                 return None
-            series = connection.execute(
-                text(_SERIES),
-                {
-                    "track_id": point.pop("track_id"),
-                    "tile": point.pop("tile"),
-                    "place": point.pop("position") + 1,
-                },
-            ).all()
+            series = connection.execute(text(_SERIES), {"point_id": point["point_id"]}).all()
         return {
             **point,
-            "dates": [epoch for epoch, _ in series],
-            "displacement_mm": [value for _, value in series],
+            "dates": [epoch for epoch, _, _ in series],
+            "displacement_mm": [value for _, value, _ in series],
+            "provisional": [provisional for _, _, provisional in series],
         }
 
     def alerts(self, site: str) -> list[dict[str, Any]]:
@@ -151,6 +145,10 @@ SELECT track.id, track.site, track.name, track.direction, track.relative_orbit, 
        (track.grid ->> 'rows')::int AS rows, (track.grid ->> 'columns')::int AS columns,
        (track.grid ->> 'pixel_m')::float AS pixel_m,
        head.number AS revision_number, head.published_at, head.epochs[cardinality(head.epochs)] AS last_epoch,
+       (SELECT count(*) FROM analyst.epochs WHERE epochs.site = track.site AND epochs.track = track.name
+        AND epochs.provisional) AS provisional,
+       (SELECT string_agg(DISTINCT why, ', ') FROM analyst.epochs WHERE epochs.site = track.site
+        AND epochs.track = track.name AND epochs.provisional) AS provisional_why,
        (SELECT max(date) FROM sagwatch.acquisition WHERE track_id = track.id) AS last_acquisition,
        (SELECT count(*) FROM sagwatch.job JOIN sagwatch.pair ON pair.id = job.pair_id
         WHERE pair.track_id = track.id AND job.state IN ('intended', 'open', 'succeeded')) AS open_jobs,
@@ -192,7 +190,7 @@ ORDER BY zone.id
 """
 
 _POINT = """
-SELECT point.id AS point_id, point.track_id, point.tile, point.position,
+SELECT point.id AS point_id,
        ST_X(point.geom) AS longitude, ST_Y(point.geom) AS latitude,
        velocity_mm_yr, velocity_sd_mm_yr, velocity_150d_mm_yr, velocity_150d_sd_mm_yr,
        velocity_365d_mm_yr, velocity_365d_sd_mm_yr, displacement_mm AS last_displacement_mm,
@@ -204,14 +202,12 @@ WHERE track.site = :site AND track.name = :track AND point.row = :row AND point.
 """
 
 _SERIES = """
-SELECT epoch, los_mm[:place] FROM sagwatch.series_tile
-WHERE track_id = :track_id AND tile = :tile AND until_number IS NULL
-ORDER BY epoch
+SELECT date, displacement_mm, provisional FROM analyst.series(:point_id) WHERE displacement_mm IS NOT NULL ORDER BY date
 """
 
 _ALERTS = """
 SELECT alert_id AS id, track, zone_id, rule, state, level, zone AS zone_name, since AS raised_epoch, last_epoch,
-       cleared_epoch, sentence
+       cleared_epoch, sentence, provisional
 FROM analyst.alerts
 WHERE site = :site
 ORDER BY NOT open, level DESC, since DESC, alert_id

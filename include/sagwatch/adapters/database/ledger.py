@@ -21,6 +21,7 @@ from sagwatch.adapters.database.products import Products
 from sagwatch.adapters.database.publication import Publication
 from sagwatch.adapters.database.revisions import Revisions
 from sagwatch.adapters.database.sites import Sites
+from sagwatch.adapters.database.weather import WeatherRecords
 
 
 class Ledger:
@@ -45,6 +46,7 @@ class Ledger:
         self.orders = Orders(self)
         self.products = Products(self)
         self.operations = Operations(self)
+        self.weather = WeatherRecords(self)
         self.revisions = Revisions(self)
         self.alerts = Alerts(self)
         self.outbox = Outbox(self)

@@ -23,6 +23,7 @@ _LOCK = 7_204_011_697
 #: Views and functions of schema `analyst`, by file `sql/views/<name>.sql`; a later one may use earlier ones.
 VIEWS = (
     "velocity_class",
+    "epochs",
     "current_velocities",
     "series",
     "velocities_as_of",

@@ -32,6 +32,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from sagwatch.domain.provisional import EpochInputs
+
 SCHEMA = "sagwatch"
 
 _NAMES = {
@@ -247,8 +249,54 @@ class Interferogram(Base):
     )
 
 
+class WeatherDelay(Base):
+    """A delay map that was made, from which file. Rows are only ever inserted: a preliminary one stays traceable."""
+
+    __tablename__ = "weather_delay"
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    track_id: Mapped[str] = mapped_column(ForeignKey("track.id"))
+    date: Mapped[date]
+    method: Mapped[str]
+    state: Mapped[str]
+    name: Mapped[str]
+    sha256: Mapped[str]
+    source: Mapped[str]
+    source_sha256: Mapped[str]
+    obtained_at: Mapped[datetime]
+    __table_args__ = (
+        CheckConstraint("state IN ('preliminary', 'final')", name="state"),
+        Index(None, "track_id", "date"),
+    )
+
+
+class Weather(Base):
+    """How the search for an acquisition's delay stands; ``delay_id`` is the map that is used now."""
+
+    __tablename__ = "weather"
+    track_id: Mapped[str] = mapped_column(ForeignKey("track.id"), primary_key=True)
+    date: Mapped[date] = mapped_column(primary_key=True)
+    method: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    delay_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("weather_delay.id"))
+    reason: Mapped[str | None]
+    tries: Mapped[int]
+    failures: Mapped[int]
+    tried_at: Mapped[datetime]
+    next_try_at: Mapped[datetime | None]
+    request_id: Mapped[str | None]
+    __table_args__ = (
+        CheckConstraint("state IN ('none', 'preliminary', 'final')", name="state"),
+        CheckConstraint("(state = 'none') = (delay_id IS NULL)", name="has_delay"),
+        CheckConstraint("state <> 'none' OR reason IS NOT NULL", name="has_reason"),
+    )
+
+
 class Revision(Base):
-    """One complete, immutable solution of a track: a pure function of its interferograms and configuration."""
+    """One complete, immutable solution of a track: a pure function of its interferograms and configuration.
+
+    ``troposphere`` and ``orbits`` say for each of ``epochs`` how good its input was (`domain/provisional.py`);
+    ``perpendicular_m`` are their perpendicular baselines against the first one, NULL before they were kept.
+    """
 
     __tablename__ = "revision"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -261,16 +309,33 @@ class Revision(Base):
     manifest_sha256: Mapped[str]
     interferograms: Mapped[list[str]]
     epochs: Mapped[list[date]]
+    troposphere: Mapped[list[str]]
+    orbits: Mapped[list[str]]
+    perpendicular_m: Mapped[list[float] | None]
     reference_row: Mapped[int]
     reference_column: Mapped[int]
     summary: Mapped[dict[str, Any]]
     state: Mapped[str]
     built_at: Mapped[datetime]
     published_at: Mapped[datetime | None]
+
+    def inputs(self) -> list[EpochInputs]:
+        """How good the input of each epoch is."""
+        return [EpochInputs(*one) for one in zip(self.epochs, self.troposphere, self.orbits, strict=True)]
+
     __table_args__ = (
         UniqueConstraint("track_id", "number"),
         UniqueConstraint("track_id", "input_sha256", "config_sha256"),
         CheckConstraint("state IN ('built', 'live', 'retired', 'abandoned')", name="state"),
+        CheckConstraint(
+            "cardinality(troposphere) = cardinality(epochs) "
+            "AND troposphere <@ '{off,estimated,none,preliminary,final}'::text[]",
+            name="troposphere",
+        ),
+        CheckConstraint(
+            "cardinality(orbits) = cardinality(epochs) AND orbits <@ '{unknown,restituted,precise}'::text[]",
+            name="orbits",
+        ),
     )
 
 
@@ -354,6 +419,32 @@ class SeriesTile(Base):
             "track_id",
             "tile",
             "epoch",
+            unique=True,
+            postgresql_where=text("until_number IS NULL"),
+        ),
+    )
+
+
+class TopographyTile(Base):
+    """What a wrong height feigns at the points of a tile: mm of displacement per metre of perpendicular baseline.
+
+    The series is shown without it (`analyst.series`): every revision estimates it anew, and the whole series would have
+    to be written again. ``term`` is 0: there is one such term. NaN is not estimated.
+    """
+
+    __tablename__ = "topography_tile"
+    track_id: Mapped[str] = mapped_column(ForeignKey("track.id"), primary_key=True)
+    tile: Mapped[int] = mapped_column(primary_key=True)
+    term: Mapped[int] = mapped_column(primary_key=True)
+    from_number: Mapped[int] = mapped_column(primary_key=True)
+    until_number: Mapped[int | None]
+    mm_per_m: Mapped[list[float]]
+    __table_args__ = (
+        Index(
+            "ix_topography_tile_current",
+            "track_id",
+            "term",
+            "tile",
             unique=True,
             postgresql_where=text("until_number IS NULL"),
         ),

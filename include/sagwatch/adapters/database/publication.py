@@ -65,7 +65,7 @@ class PublishedArrays:
     grid: Grid
     #: Acquisition dates, ascending.
     epochs: tuple[date, ...]
-    #: Shape (epochs, rows, columns), relative to the first epoch.
+    #: Shape (epochs, rows, columns), relative to the first epoch, with what a wrong height feigns still in it.
     los_mm: Raster
     #: By length of the window in days (0, 150, 365).
     velocity_mm_yr: Mapping[int, Raster]
@@ -93,6 +93,10 @@ class PublishedArrays:
     stage_confidence: Raster
     #: The first epoch whose values may differ from the head's, where the caller knows it; None compares all.
     changed_from: date | None = None
+    #: What a wrong height feigns: mm per metre of perpendicular baseline, NaN where it was not estimated; and the
+    #: baselines of the epochs. None takes nothing away.
+    topography_mm_per_m: Raster | None = None
+    perpendicular_m: NDArray[np.floating] | None = None
 
     def __post_init__(self) -> None:
         if list(self.epochs) != sorted(set(self.epochs)) or not self.epochs:
@@ -115,6 +119,13 @@ class PublishedArrays:
                 raise ValueError(f"{name} has shape {found}, the grid asks for {expected}")
         if not set(self.velocity_mm_yr) == set(self.velocity_sd_mm_yr) <= set(WINDOWS):
             raise ValueError(f"velocities and their sd are for the same windows out of {sorted(WINDOWS)}")
+
+    @property
+    def newest_mm(self) -> Raster:
+        """Displacement at the newest epoch, as it is shown."""
+        if self.topography_mm_per_m is None or self.perpendicular_m is None:
+            return self.los_mm[-1]
+        return self.los_mm[-1] - np.nan_to_num(self.topography_mm_per_m) * self.perpendicular_m[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +169,7 @@ class _TileTable:
         object.__setattr__(self, "identifier", sql.Identifier("sagwatch", self.name))
 
 
+_TOPOGRAPHY = _TileTable("topography_tile", "term", "int4", ("mm_per_m",))
 _SERIES = _TileTable("series_tile", "epoch", "date", ("los_mm",))
 _VELOCITIES = _TileTable("velocity_tile", "window_days", "int4", ("velocity_mm_yr", "sd_mm_yr"))
 
@@ -299,6 +311,7 @@ class _Writer:
         self._add_points(new)
         self._replace_current(known, new)
         series = self._write_series()
+        self._write_topography()
         velocities = self._write_velocities()
         return Written(new.size, known.size + new.size, series.written, series.closed, velocities.written)
 
@@ -385,7 +398,7 @@ class _Writer:
                 f"{name}_white_sd_mm_yr", "float4", of(points.velocity_white_sd_mm_yr.get(days, nothing))
             )
             yield Column(f"{name}_epochs", "int4", of(points.epochs_used.get(days, none)))
-        yield Column("displacement_mm", "float4", of(points.los_mm[-1]))
+        yield Column("displacement_mm", "float4", of(points.newest_mm))
         yield Column("temporal_coherence", "float4", of(points.temporal_coherence))
         yield Column("stage_confidence", "float4", of(points.stage_confidence))
         since = of(points.stage_since).astype(np.int64)
@@ -405,6 +418,18 @@ class _Writer:
                 new = cut(np.asarray(points.los_mm[first:, rows]))
                 self._write_tiles(_SERIES, keys, offset, [new], count)
         return count
+
+    def _write_topography(self) -> None:
+        """As fine as the longest baseline asks for; NaN everywhere ends what was shown before."""
+        points, term = self.points, np.zeros(1, np.int32)
+        found, longest_m = points.topography_mm_per_m, 1.0
+        if found is None:
+            found = np.full(points.grid.shape, np.nan, np.float32)
+        elif points.perpendicular_m is not None:
+            longest_m = max(1.0, float(np.abs(points.perpendicular_m).max()))
+        for offset, rows in _bands(points.grid, 1):
+            new = cut(np.asarray(found)[None, rows].astype(np.float32))
+            self._write_tiles(_TOPOGRAPHY, term, offset, [new], _TileCount(), TOLERANCE / longest_m)
 
     def _write_velocities(self) -> _TileCount:
         points, count = self.points, _TileCount()
@@ -434,13 +459,14 @@ class _Writer:
         offset: int,
         new: list[NDArray[np.float32]],
         count: _TileCount,
+        tolerance: float = TOLERANCE,
     ) -> None:
         """Write the tiles of one band that changed; ``new`` arrays have shape (keys, tiles, 256)."""
         old, exists = self._current_tiles(table, keys, offset, new[0].shape)
         changed = np.zeros(new[0].shape[:2], dtype=bool)
         has_data = np.zeros_like(changed)
         for new_values, old_values in zip(new, old, strict=True):
-            changed |= changed_tiles(new_values, old_values, TOLERANCE)
+            changed |= changed_tiles(new_values, old_values, tolerance)
             has_data |= ~np.isnan(new_values).all(axis=-1)
         self._close(table, keys, offset, changed & exists)
         key_index, tile_index = np.nonzero(changed & has_data)

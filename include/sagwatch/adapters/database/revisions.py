@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from sagwatch.adapters.database.models import Interferogram, Pair, Revision, Track
+from sagwatch.domain.provisional import EpochInputs
 from sagwatch.errors import BadInputError, FencedError
 
 if TYPE_CHECKING:
@@ -36,7 +37,11 @@ class AcceptedInterferogram:
 
 @dataclass(frozen=True, slots=True)
 class BuiltRevision:
-    """A revision folder that is complete on disk, to be written down."""
+    """A revision folder that is complete on disk, to be written down.
+
+    ``inputs`` say how good each epoch's weather and orbits are; without them nothing is wanted and nothing known.
+    ``perpendicular_m`` are the epochs' baselines against the first one.
+    """
 
     id: str
     track_id: str
@@ -51,6 +56,8 @@ class BuiltRevision:
     reference_row: int
     reference_column: int
     summary: Mapping[str, Any]
+    inputs: Sequence[EpochInputs] = ()
+    perpendicular_m: Sequence[float] = ()
 
 
 class Revisions:
@@ -166,6 +173,10 @@ def _fill(row: Revision, built: BuiltRevision, as_of: datetime) -> None:
     row.input_sha256, row.config_sha256 = built.input_sha256, built.config_sha256
     row.folder, row.manifest_sha256 = built.folder, built.manifest_sha256
     row.interferograms, row.epochs = list(built.interferograms), list(built.epochs)
+    inputs = built.inputs or [EpochInputs(day) for day in built.epochs]
+    row.troposphere = [one.troposphere for one in inputs]
+    row.orbits = [one.orbits for one in inputs]
+    row.perpendicular_m = list(built.perpendicular_m) or None
     row.reference_row, row.reference_column = built.reference_row, built.reference_column
     row.summary = dict(built.summary)
     row.state, row.built_at, row.published_at = "built", as_of, None

@@ -41,6 +41,11 @@ SELECT
     snapshot.window_days,
     snapshot.area_m2,
     snapshot.no_data_fraction,
+    EXISTS (
+        SELECT FROM analyst.epochs
+        WHERE epochs.site = track.site AND epochs.track = track.name AND epochs.provisional
+            AND epochs.date BETWEEN alert.last_epoch - 365 AND alert.last_epoch
+    ) AS provisional,
     st_x(st_pointonsurface(snapshot.geom)) AS longitude,
     st_y(st_pointonsurface(snapshot.geom)) AS latitude,
     snapshot.geom
@@ -66,6 +71,7 @@ COMMENT ON VIEW analyst.alerts IS
 COMMENT ON COLUMN analyst.alerts.sentence IS 'What is known now: while it is open, of the newest acquisition that showed the zone (sentence_epoch); after that, what was said when it ended.';
 COMMENT ON COLUMN analyst.alerts.last_event_sentence IS 'What people were told last.';
 COMMENT ON COLUMN analyst.alerts.rule IS 'R1 velocity, R1-history velocity of the whole record, R2 change of trend, R3 new zone, R4 acceleration, R5 displacement, R6 tilt at an asset, R7 blind spot, R8 health of the data.';
+COMMENT ON COLUMN analyst.alerts.provisional IS 'True: an acquisition of the year up to last_epoch stands on input that will be replaced (see analyst.epochs).';
 COMMENT ON COLUMN analyst.alerts.tell IS 'page: people got a message of its own; digest: a line of the monthly digest.';
 COMMENT ON COLUMN analyst.alerts.since IS 'Acquisition that raised it.';
 COMMENT ON COLUMN analyst.alerts.level IS 'Of R1, the step of the site''s ladder of velocities: 1 from -40 mm/yr, 2 from -100, 3 from -300, 4 from -600 by default.';

@@ -32,6 +32,7 @@ SELECT
     revision.epochs[1] AS first_epoch,
     revision.epochs[cardinality(revision.epochs)] AS last_epoch,
     revision.number AS revision_number,
+    (revision.troposphere && ARRAY['none', 'preliminary'] OR revision.orbits && ARRAY['restituted']) AS provisional,
     point.geom
 FROM sagwatch.point
 JOIN sagwatch.point_velocity held ON held.point_id = point.id
@@ -47,6 +48,7 @@ COMMENT ON COLUMN analyst.current_velocities.velocity_mm_yr IS 'Over the whole r
 COMMENT ON COLUMN analyst.current_velocities.velocity_sd_mm_yr IS 'One standard deviation of it, corrected for correlation in time, mm/yr.';
 COMMENT ON COLUMN analyst.current_velocities.velocity_150d_mm_yr IS 'Over the last 150 days, mm/yr; NULL with too few acquisitions.';
 COMMENT ON COLUMN analyst.current_velocities.velocity_365d_mm_yr IS 'Over the last 365 days, mm/yr; NULL with too few acquisitions.';
+COMMENT ON COLUMN analyst.current_velocities.provisional IS 'True: some acquisitions stand on input that will be replaced (see analyst.epochs), so values may still change.';
 COMMENT ON COLUMN analyst.current_velocities.class IS 'Of the whole record: high, moderate, stable, uplift, unknown (see velocity_class).';
 COMMENT ON COLUMN analyst.current_velocities.displacement_mm IS 'Line-of-sight displacement at the last epoch since the first one, mm.';
 COMMENT ON COLUMN analyst.current_velocities.reliable IS 'False: temporal coherence too low; shown, but raises no alert.';

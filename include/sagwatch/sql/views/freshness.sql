@@ -10,6 +10,9 @@ SELECT
     track.searched_at,
     track.searched_at::date - revision.epochs[cardinality(revision.epochs)] AS days_behind,
     seen.pending AS acquisitions_pending,
+    (SELECT count(*) FROM analyst.epochs
+        WHERE epochs.site = track.site AND epochs.track = track.name AND epochs.provisional) AS acquisitions_provisional,
+    revision.troposphere && ARRAY['none', 'preliminary'] OR revision.orbits && ARRAY['restituted'] AS provisional,
     (SELECT count(*) FROM analyst.open_jobs WHERE open_jobs.site = track.site AND open_jobs.track = track.name)
         AS jobs_waiting,
     (SELECT count(*) FROM analyst.pairs_without_job waiting
@@ -28,4 +31,5 @@ COMMENT ON VIEW analyst.freshness IS
     'How up to date every watched track is. Silence is not safety: look here before concluding that nothing moves.';
 COMMENT ON COLUMN analyst.freshness.days_behind IS
     'Days from the newest acquisition that is shown to the last look into the catalogue; Sentinel-1 comes every 6 or 12 days.';
+COMMENT ON COLUMN analyst.freshness.provisional IS 'True: the newest results stand on input that will be replaced; analyst.epochs says which acquisitions, and why.';
 COMMENT ON COLUMN analyst.freshness.searched_at IS 'Last complete answer of the catalogue. Long ago: monitoring does not run.';

@@ -24,6 +24,7 @@ SELECT
     point.temporal_coherence,
     point.zone_id,
     point.last_epoch,
+    point.provisional,
     point.geom
 FROM analyst.current_velocities point
 JOIN (

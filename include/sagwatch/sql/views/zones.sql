@@ -74,6 +74,11 @@ SELECT
     newest.axis_to_advance_deg,
     newest.inside_licence,
     newest.sentence,
+    EXISTS (
+        SELECT FROM analyst.epochs
+        WHERE epochs.site = track.site AND epochs.track = track.name AND epochs.provisional
+            AND epochs.date BETWEEN newest.epoch - 365 AND newest.epoch
+    ) AS provisional,
     newest.geom
 FROM sagwatch.zone
 JOIN sagwatch.track ON track.id = zone.track_id
@@ -84,6 +89,7 @@ COMMENT ON VIEW analyst.zones IS
     'Areas that move or moved, each as it was last seen; velocities are line of sight, mm/yr. A zone is not yet an alert (see alerts).';
 
 COMMENT ON COLUMN analyst.zones.tilt_max_mm_m IS 'Steepest gradient of the line-of-sight displacement over 3 x 3 pixels, mm per m.';
+COMMENT ON COLUMN analyst.zones.provisional IS 'True: an acquisition of the year up to seen_epoch stands on input that will be replaced (see analyst.epochs).';
 COMMENT ON COLUMN analyst.zones.volume_m3 IS 'Line-of-sight displacement since the record began times area, against quiet ground; negative: the ground went away. A lower bound where lower_bound.';
 COMMENT ON COLUMN analyst.zones.axis_deg IS 'Direction of the long axis, 0 to 180 degrees from north over east; NULL where the zone is round.';
 COMMENT ON COLUMN analyst.zones.blind_share IS 'Share of the zone, ringed holes included, without usable data now.';

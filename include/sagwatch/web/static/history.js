@@ -15,7 +15,7 @@ function niceStep(span, wanted) {
   return power * [1, 2, 5, 10].find((factor) => factor * power >= raw);
 }
 
-export function historyChart(dates, displacement_mm) {
+export function historyChart(dates, displacement_mm, provisional = []) {
   const days = dates.map((text) => Date.parse(text) / 86400000);
   const seen = displacement_mm.filter((value) => value !== null);
   const low = Math.min(0, ...seen), high = Math.max(0, ...seen), pad = Math.max(2, 0.08 * (high - low));
@@ -44,8 +44,8 @@ export function historyChart(dates, displacement_mm) {
   chart.append(node("path", { class: "curve", d: path }));
   displacement_mm.forEach((mm, index) => {
     if (mm === null) return;
-    const dot = node("circle", { class: "dot", cx: x(days[index]), cy: y(mm), r: 2.6 });
-    dot.append(node("title", {}, `${dates[index]}: ${mm.toFixed(1)} mm`));
+    const dot = node("circle", { class: provisional[index] ? "dot provisional" : "dot", cx: x(days[index]), cy: y(mm), r: 2.6 });
+    dot.append(node("title", {}, `${dates[index]}: ${mm.toFixed(1)} mm${provisional[index] ? ", provisional" : ""}`));
     chart.append(dot);
   });
   return chart;

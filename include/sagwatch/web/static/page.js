@@ -77,7 +77,8 @@ function card(track) {
   const facts = element("dl", "facts");
   const revision = track.revision_number === null ? "none yet" : `number ${track.revision_number}, ${moment(track.published_at)}`;
   for (const [name, value] of [["Last acquisition seen", day(track.last_acquisition)], ["Last one in the results", day(track.last_epoch)],
-    ["Results published", revision], ["Catalogue asked", moment(track.searched_at)], ["Interferograms on order", String(track.open_jobs)]]) {
+    ["Results published", revision], ["Catalogue asked", moment(track.searched_at)], ["Interferograms on order", String(track.open_jobs)],
+    ...(track.provisional ? [["Provisional", `${track.provisional} acquisitions: ${track.provisional_why}; results may still change`]] : [])]) {
     facts.append(element("dt", "", name), element("dd", "", value));
   }
   const bar = element("div", "bar");
@@ -139,8 +140,9 @@ async function showHistory({ row, column }) {
     line.append(element("th", "", name), element("td", "", value));
     table.append(line);
   }
-  body.replaceChildren(historyChart(point.dates, point.displacement_mm), table,
-    element("p", "fine", "Line-of-sight displacement since the first date; velocities with 95 % intervals."));
+  body.replaceChildren(historyChart(point.dates, point.displacement_mm, point.provisional), table,
+    element("p", "fine", `Line-of-sight displacement since the first date; velocities with 95 % intervals.${point.provisional.includes(true)
+      ? " Hollow points are provisional: better weather or orbit data will replace what they stand on." : ""}`));
 }
 
 // ---- alerts -----------------------------------------------------------------------------------------------------
@@ -160,7 +162,8 @@ async function showAlerts() {
     const open = alert.state === "raised" || alert.state === "clearing";
     const head = element("div");
     head.append(show, element("span", "badge", open ? `level ${alert.level}` : alert.state),
-      ...(alert.state === "clearing" ? [element("span", "badge", "slowing down")] : []));
+      ...(alert.state === "clearing" ? [element("span", "badge", "slowing down")] : []),
+      ...(open && alert.provisional ? [element("span", "badge", "provisional")] : []));
     box.append(head, ...told(alert.sentence ?? ""),
       element("p", "fine", `${alert.track}, raised ${day(alert.raised_epoch)}, last seen ${day(alert.last_epoch)}${alert.cleared_epoch ? `, cleared ${day(alert.cleared_epoch)}` : ""}`));
     return box;

@@ -1,0 +1,86 @@
+"""What SQL shows is the corrected series, at every time, and an update writes little of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from sagwatch.adapters.database.ledger import Ledger
+from sagwatch.engine.revision import read_revision
+from sagwatch.steps.publish_revision import publish_revision
+from tests.steps.stored_track import AS_OF, StoredTrack, store_track
+
+TOPOGRAPHY = {"topography": {"estimate": True}}
+
+
+@pytest.fixture
+def stored(tmp_path, ledger: Ledger) -> StoredTrack:
+    return store_track(tmp_path, ledger, n_epochs=24, corrections=TOPOGRAPHY)
+
+
+def rows(stored: StoredTrack, statement: str, **values):
+    with stored.ledger.begin() as session:
+        return session.execute(text(statement), values).all()
+
+
+def shown(stored: StoredTrack, moment=None) -> dict:
+    """What SQL shows of every tenth point: by row and column, one value per epoch, mm."""
+    function = "analyst.series(point.id)" if moment is None else "analyst.series_as_of(point.id, :moment)"
+    found = rows(
+        stored,
+        'SELECT point."row", point."column", array_agg(displacement_mm ORDER BY date) '
+        f"FROM sagwatch.point CROSS JOIN {function} WHERE point.id % 10 = 0 GROUP BY 1, 2",
+        **({} if moment is None else {"moment": moment}),
+    )
+    return {(row, column): np.array(values, np.float64) for row, column, values in found}
+
+
+def publish(stored: StoredTrack, hours: int):
+    as_of = AS_OF + timedelta(hours=hours)
+    done = publish_revision(stored.site, stored.track, stored.ledger, stored.data, as_of)
+    assert done is not None
+    return done
+
+
+def compare(shown_mm: dict, folder) -> None:
+    revision = read_revision(folder)
+    los_mm = np.where(revision.observed(), revision.los_m() * 1000, np.nan)
+    assert len(shown_mm) > 30
+    for (row, column), values in shown_mm.items():
+        np.testing.assert_allclose(values, los_mm[:, row, column], rtol=0, atol=0.02)
+
+
+def test_sql_shows_the_series_without_residual_topography(stored) -> None:
+    members = stored.members
+    last = stored.dates[-1]
+    stored.update([m for m in members if m.secondary < last])
+    first = publish(stored, 0)
+    before = stored.newest
+    stored.update(members)
+    second = publish(stored, 1)
+    after = stored.newest
+
+    compare(shown(stored), after)
+    revision = read_revision(after)
+    assert np.nanmax(np.abs(revision.los_m() - revision.raw_los_m())) > 1e-4, "something was corrected"
+    ((current,),) = rows(stored, "SELECT max(published_at) FROM sagwatch.published_revision")
+    ((earlier,),) = rows(stored, "SELECT min(published_at) FROM sagwatch.published_revision")
+    assert earlier < current
+    compare(shown(stored, earlier), before)
+    assert first.number < second.number
+    ((old_epochs,),) = rows(
+        stored,
+        "SELECT count(*) FROM sagwatch.series_tile WHERE from_number = (SELECT max(number) FROM sagwatch.revision) "
+        "AND epoch < :border",
+        border=stored.dates[8],
+    )
+    assert old_epochs == 0, "the term is estimated anew, but old epochs are not written again"
+    newest_mm = rows(
+        stored,
+        "SELECT displacement_mm, (SELECT displacement_mm FROM analyst.series(point_id) ORDER BY date DESC LIMIT 1) "
+        "FROM sagwatch.point_velocity WHERE displacement_mm IS NOT NULL LIMIT 50",
+    )
+    np.testing.assert_allclose(*zip(*newest_mm, strict=True), rtol=0, atol=0.02)
