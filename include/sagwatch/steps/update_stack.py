@@ -10,6 +10,7 @@ import numpy as np
 
 from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.models import Revision
+from sagwatch.adapters.database.network import BY_REFERENCE
 from sagwatch.adapters.database.revisions import AcceptedInterferogram, BuiltRevision
 from sagwatch.domain.ids import content_sha256, opaque_id
 from sagwatch.domain.site import Site, Track
@@ -19,6 +20,8 @@ from sagwatch.engine.reference import choose_reference
 from sagwatch.engine.revision import MANIFEST, ReferencePoint, revision_id
 from sagwatch.engine.store import TrackStore
 from sagwatch.steps.check_stack import check_stack
+from sagwatch.steps.settle_acquisitions import settle_acquisitions
+from sagwatch.steps.sort_interferograms import sort_interferograms
 from sagwatch.steps.stack_members import revision_settings, stored, track_store
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,8 @@ def update_stack(site: Site, track: Track, ledger: Ledger, data: Path, as_of: da
         Something forbids to solve the stack; the text has numbers, see `engine.checks`.
     """
     store = track_store(track, data)
+    if sort_interferograms(site, track, ledger):
+        settle_acquisitions(ledger, site, track, as_of)
     accepted = ledger.revisions.accepted_interferograms(track.id)
     if not accepted:
         log.info("%s: no interferogram yet, so there is nothing to solve", track.id)
@@ -49,7 +54,13 @@ def update_stack(site: Site, track: Track, ledger: Ledger, data: Path, as_of: da
     reference = _pinned_reference(site, track, ledger, store, accepted, as_of)
     if reference is None:
         return None
-    accepted = _with_phase_at(reference, accepted, store, ledger, track, as_of)
+    seen = _with_phase_at(reference, accepted, store, ledger, track, as_of)
+    if len(seen) < len(accepted):
+        # Without those, others may be what holds the network together; and dates may have lost their last one.
+        settle_acquisitions(ledger, site, track, as_of)
+        if sort_interferograms(site, track, ledger):
+            return update_stack(site, track, ledger, data, as_of)
+    accepted = seen
     if not accepted:
         return None
     return _next_revision(site, track, ledger, store, accepted, reference, data, as_of).id
@@ -150,7 +161,7 @@ def _with_phase_at(
         log.warning(
             "%s: interferogram %s_%s left out: %s", track.id, entry.reference, entry.secondary, reason
         )
-        ledger.revisions.leave_out(entry.id, reason)
+        ledger.revisions.leave_out(entry.id, reason, BY_REFERENCE)
         ledger.operations.record(
             "interferogram_left_out",
             f"the interferogram of {entry.reference} and {entry.secondary} of {track.id} is left out: {reason}",
