@@ -180,7 +180,7 @@ def test_one_heartbeat_a_day(ledger: Ledger) -> None:
 
 
 def differences(**changed: float) -> Differences:
-    values = dict.fromkeys(Differences.__dataclass_fields__, 0) | {"pixels": 100} | changed
+    values = dict.fromkeys(Differences.__dataclass_fields__, 0) | {"pixels": 100, "corrected": None} | changed
     return Differences(**values)
 
 

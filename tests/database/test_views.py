@@ -83,6 +83,7 @@ def interferogram(pair_id, state="accepted", reason=None):
         mean_coherence=0.6,
         valid_fraction=0.9,
         state=state,
+        excluded_by="coherence" if state == "excluded" else None,
         reason=reason,
         made_at=START,
     )

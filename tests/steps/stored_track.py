@@ -54,6 +54,7 @@ class StoredTrack:
             for row in rows.values():
                 row.state = "accepted" if row.id in wanted else "withdrawn"
                 row.reason = None if row.id in wanted else "withdrawn by a test"
+                row.excluded_by = None
             for member in (wanted[name] for name in sorted(wanted.keys() - rows.keys())):
                 session.add(
                     models.Pair(

@@ -102,7 +102,7 @@ def test_a_cut_line_decides_nothing(system):
 
 def test_low_coherence_is_kept_out_of_the_stack_but_kept(system):
     system.sim.show(2)
-    strict = system.with_site(coherence={"least_mean": 0.95}, end="2024-01-14")
+    strict = system.with_site(coherence={"least_mean": 0.95, "keep_connected": False}, end="2024-01-14")
 
     [result] = strict.run()
 

@@ -20,7 +20,7 @@ _PATTERNS: dict[Processor, re.Pattern[str]] = {
     ),
     "INSAR_ISCE_BURST": re.compile(r"S1_(?P<bursts>\d{6}_IW[123])" + _DATES + _TAIL),
     "INSAR_GAMMA": re.compile(
-        r"S1[ABCD]{2}_(?P<first>\d{8})T\d{6}_(?P<second>\d{8})T\d{6}_(?P<polarisation>VV|HH)[PRO]\d{3,4}"
+        r"S1[ABCD]{2}_(?P<first>\d{8})T\d{6}_(?P<second>\d{8})T\d{6}_(?P<polarisation>VV|HH)(?P<orbits>[PRO])\d{3,4}"
         r"_INT(?P<pixel>\d{2})_G_[uw][ec][123F]_[0-9A-F]{4}"
     ),
 }
@@ -38,6 +38,8 @@ class ProductName:
     pixel_m: float
     relative_orbit: int | None
     bursts: str | None
+    #: P, R or O of a GAMMA product (see domain/orbits.py); names of burst products do not tell it.
+    orbits: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -60,6 +62,7 @@ class ProductName:
                     pixel_m=float(words["pixel"]),
                     relative_orbit=int(words["orbit"]) if "orbit" in words else None,
                     bursts=words.get("bursts"),
+                    orbits=words.get("orbits"),
                 )
         raise BadProductError(
             f"{text!r} is not the name of a HyP3 interferogram (GAMMA, burst or multi-burst)"

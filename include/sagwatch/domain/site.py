@@ -161,6 +161,11 @@ class NetworkRules(_Strict):
         default="solve",
         description="A network in pieces: MintPy's answer (smallest velocities) and a warning, or no answer.",
     )
+    reorder_restituted: bool = Field(
+        default=False,
+        description="Order a pair that was made with restituted orbits once more, 21 days after its later acquisition, "
+        "when the precise ones are out. Costs the credits of those pairs twice; after all first orders, never a third.",
+    )
     only: tuple[tuple[date, date], ...] | None = Field(
         default=None, description="Exactly these pairs and no others, for archives that exist already."
     )
@@ -171,13 +176,33 @@ class CoherenceRules(_Strict):
         default=0.1,
         ge=0,
         le=1,
-        description="An interferogram with a lower mean coherence is left out of the stack.",
+        description="An interferogram with a lower mean coherence is left out of the stack. The mean is over all valid "
+        "pixels on land of the track's grid (MintPy's coherenceBased takes its area of interest).",
+    )
+    keep_connected: bool = Field(
+        default=True,
+        description="Keep the most coherent of those without which acquisitions would be cut off from the rest, and no "
+        "more (MintPy's keepMinSpanTree).",
     )
     least_pixel: float | None = Field(
         default=None,
         ge=0,
         le=1,
         description="An observation with a lower coherence counts as missing (MintPy's maskThreshold).",
+    )
+
+
+class DatumRules(_Strict):
+    """Where the reference point is looked for, if the site file names none; see engine/reference.py."""
+
+    draw_m: float = Field(
+        default=1000, ge=0, description="No reference point so near to a face of the mine plan, metres."
+    )
+    height_m: float = Field(
+        default=100,
+        gt=0,
+        description="A candidate so far above or below the boundary's median height counts half: the delay that "
+        "depends on height maps into everything.",
     )
 
 
@@ -378,6 +403,11 @@ class HealthRule(_Strict):
     )
     silent_after_revisits: float = Field(
         default=2, ge=1, description="No new acquisition for so many usual pauses is told."
+    )
+    reference_lost_after: int = Field(
+        default=3,
+        ge=1,
+        description="So many of the newest interferograms in a row without phase at the reference.",
     )
     least_credits: float = Field(default=50, ge=0, description="Fewer remaining HyP3 credits are told.")
     outbox_hours: float = Field(default=1, gt=0, description="A message that waits longer is told.")
@@ -588,6 +618,7 @@ class Site(_Strict):
     tracks: tuple[Track, ...] = Field(min_length=1)
     network: NetworkRules = NetworkRules()
     coherence: CoherenceRules = CoherenceRules()
+    datum: DatumRules = DatumRules()
     inversion: InversionRules = InversionRules()
     corrections: CorrectionRules = CorrectionRules()
     alerts: AlertRules = AlertRules()

@@ -18,7 +18,8 @@ GRANT USAGE ON SCHEMA sagwatch, analyst TO sagwatch_loader;
 GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA sagwatch TO sagwatch_loader;
 REVOKE UPDATE ON
     sagwatch.alert_event, sagwatch.judgement, sagwatch.published_revision, sagwatch.credit_reading,
-    sagwatch.alert_rule, sagwatch.influence, sagwatch.weather_delay
+    sagwatch.alert_rule, sagwatch.influence, sagwatch.weather_delay, sagwatch.reference_candidate,
+    sagwatch.reference_change
 FROM sagwatch_loader;
 REVOKE INSERT, UPDATE ON sagwatch.alembic_version FROM sagwatch_loader;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA sagwatch TO sagwatch_loader;

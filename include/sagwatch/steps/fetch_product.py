@@ -23,6 +23,7 @@ from sagwatch.adapters.database.products import FetchedProduct, MadeInterferogra
 from sagwatch.adapters.product_rasters import ClippedProduct, clip_product
 from sagwatch.adapters.product_zip import UnpackedProduct, unpack_product
 from sagwatch.domain.ids import content_sha256, opaque_id
+from sagwatch.domain.orbits import orbits_of
 from sagwatch.domain.order import JobState
 from sagwatch.domain.product import ProductName, check_granules, check_name
 from sagwatch.domain.site import Site, Track
@@ -34,6 +35,7 @@ from sagwatch.errors import BadInputError, BadProductError, GoneError, TryAgainE
 from sagwatch.settings import ProductSettings
 from sagwatch.steps.ports import InsarCloud
 from sagwatch.steps.settle_acquisitions import settle_acquisitions
+from sagwatch.steps.sort_interferograms import sort_interferograms
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +92,10 @@ def fetch_product(
         except GoneError as problem:
             ledger.orders.record_end(job.name, JobState.EXPIRED, as_of, str(problem))
             result = FetchResult(job.name, _dates(job), "expired", reason=str(problem))
+    if result.state == "accepted":
+        # Whether it belongs into the stack is decided over all of them.
+        sort_interferograms(site, track, ledger)
+        result = _as_recorded(job, ledger) or result
     settle_acquisitions(ledger, site, track, as_of)
     reason = f", {result.reason}" if result.reason else ""
     log.info("%s %s: %s%s", track.id, result.dates, result.state, reason)
@@ -99,9 +105,17 @@ def fetch_product(
 def _earlier_result(job: JobRecord, ledger: Ledger) -> FetchResult:
     if job.state == JobState.EXPIRED:
         return FetchResult(job.name, _dates(job), "expired", reason=job.message)
+    recorded = _as_recorded(job, ledger)
+    if recorded is None:
+        raise BadInputError(f"job {job.name} is {job.state}: it has no product to fetch")
+    return recorded
+
+
+def _as_recorded(job: JobRecord, ledger: Ledger) -> FetchResult | None:
+    """How it ended, by what the ledger says now."""
     done = ledger.products.fetched(job.name)
     if done is None:
-        raise BadInputError(f"job {job.name} is {job.state}: it has no product to fetch")
+        return None
     state = done.interferogram_state or done.state
     return FetchResult(job.name, _dates(job), state, done.interferogram_id, done.reason)
 
@@ -173,7 +187,7 @@ class _Fetch:
         attributes["relative_orbit"] = str(self.track.relative_orbit)
         file_sha256 = store.write_interferogram(interferogram_id, _layers(product), attributes)
         store.write_geometry(_geometry(product), attributes)
-        reason = self._why_excluded(product.mean_coherence)
+        processed_at = self.job.requested_at
         made = MadeInterferogram(
             id=interferogram_id,
             config_sha256=config,
@@ -182,15 +196,11 @@ class _Fetch:
             mean_coherence=product.mean_coherence,
             valid_fraction=product.valid_fraction,
             perpendicular_baseline_m=_baseline_m(parameters["Baseline"], self.job.perpendicular_baseline_m),
-            state="excluded" if reason else "accepted",
-            reason=reason,
+            orbits=orbits_of(ProductName.parse(name).orbits, self.job.secondary, processed_at),
+            processed_at=processed_at,
         )
         state, reason = self.ledger.products.accept(fetched, made, self.as_of)
         return FetchResult(self.job.name, _dates(self.job), state, interferogram_id, reason)
-
-    def _why_excluded(self, mean_coherence: float) -> str | None:
-        least = self.site.coherence.least_mean
-        return f"mean coherence {mean_coherence:.3f} is below {least:g}" if mean_coherence < least else None
 
     def _quarantine(self, reason: str) -> FetchResult:
         """Keep a bad product where nothing will use it, and tell the operators."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 
 from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.orders import PairToOrder
@@ -62,23 +62,33 @@ def _look_up(orders: Sequence[Order], cloud: InsarCloud, ledger: Ledger, doubtfu
 
 
 def _new_orders(site: Site, track: Track, cloud: InsarCloud, ledger: Ledger, as_of: datetime) -> list[Order]:
-    """Orders for wanted pairs; a pair without an attempt left is given up."""
+    """Orders for wanted pairs; a pair without an attempt left is given up.
+
+    After them come pairs whose product was made with restituted orbits, if the site wants these made again.
+    """
     granules = {a.date: a.granules for a in ledger.acquisitions.known(track)}
     orders = []
     for pair in ledger.orders.to_order(track.id):
         if pair.attempts >= site.max_attempts:
             _give_up(site, track, pair, ledger, as_of)
             continue
-        orders.append(
-            Order(
-                pair_id=pair.pair_id,
-                attempt=pair.attempts + 1,
-                job_type=track.processor,
-                parameters=order_parameters(track, granules[pair.reference], granules[pair.secondary]),
-                credits=cloud.cost(track.processor, track.looks, max(1, len(track.bursts))),
-            )
-        )
+        orders.append(_next_attempt(track, pair, granules, cloud))
+    if site.network.reorder_restituted:
+        again = ledger.network.to_reorder(track.id, as_of)
+        orders += [_next_attempt(track, pair, granules, cloud) for pair in again]
     return orders
+
+
+def _next_attempt(
+    track: Track, pair: PairToOrder, granules: Mapping[date, Sequence[str]], cloud: InsarCloud
+) -> Order:
+    return Order(
+        pair_id=pair.pair_id,
+        attempt=pair.attempts + 1,
+        job_type=track.processor,
+        parameters=order_parameters(track, granules[pair.reference], granules[pair.secondary]),
+        credits=cloud.cost(track.processor, track.looks, max(1, len(track.bursts))),
+    )
 
 
 def _give_up(site: Site, track: Track, pair: PairToOrder, ledger: Ledger, as_of: datetime) -> None:

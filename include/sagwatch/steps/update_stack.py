@@ -6,14 +6,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.models import Revision
+from sagwatch.adapters.database.network import BY_REFERENCE
 from sagwatch.adapters.database.revisions import AcceptedInterferogram, BuiltRevision
 from sagwatch.domain.delay import StoredDelay
 from sagwatch.domain.ids import content_sha256, opaque_id
+from sagwatch.domain.orbits import Orbits
 from sagwatch.domain.provisional import EpochInputs
 from sagwatch.domain.site import Site, Track
 from sagwatch.engine.checks import Finding, check_reference, pieces, refuse
@@ -23,6 +26,8 @@ from sagwatch.engine.reference import choose_reference
 from sagwatch.engine.revision import MANIFEST, ReferencePoint, RevisionSettings, revision_id
 from sagwatch.engine.store import TrackStore
 from sagwatch.steps.check_stack import check_stack
+from sagwatch.steps.settle_acquisitions import settle_acquisitions
+from sagwatch.steps.sort_interferograms import sort_interferograms
 from sagwatch.steps.stack_members import revision_settings, stored, track_store
 
 log = logging.getLogger(__name__)
@@ -43,6 +48,8 @@ def update_stack(site: Site, track: Track, ledger: Ledger, data: Path, as_of: da
         Something forbids to solve the stack; the text has numbers, see `engine.checks`.
     """
     store = track_store(track, data)
+    if sort_interferograms(site, track, ledger):
+        settle_acquisitions(ledger, site, track, as_of)
     accepted = ledger.revisions.accepted_interferograms(track.id)
     if not accepted:
         log.info("%s: no interferogram yet, so there is nothing to solve", track.id)
@@ -53,7 +60,13 @@ def update_stack(site: Site, track: Track, ledger: Ledger, data: Path, as_of: da
     reference = _pinned_reference(site, track, ledger, store, accepted, as_of)
     if reference is None:
         return None
-    accepted = _with_phase_at(reference, accepted, store, ledger, track, as_of)
+    seen = _with_phase_at(reference, accepted, store, ledger, track, as_of)
+    if len(seen) < len(accepted):
+        # Without those, others may be what holds the network together; and dates may have lost their last one.
+        settle_acquisitions(ledger, site, track, as_of)
+        if sort_interferograms(site, track, ledger):
+            return update_stack(site, track, ledger, data, as_of)
+    accepted = seen
     if not accepted:
         return None
     return _next_revision(site, track, ledger, store, accepted, reference, data, as_of).id
@@ -154,7 +167,7 @@ def _with_phase_at(
         log.warning(
             "%s: interferogram %s_%s left out: %s", track.id, entry.reference, entry.secondary, reason
         )
-        ledger.revisions.leave_out(entry.id, reason)
+        ledger.revisions.leave_out(entry.id, reason, BY_REFERENCE)
         ledger.operations.record(
             "interferogram_left_out",
             f"the interferogram of {entry.reference} and {entry.secondary} of {track.id} is left out: {reason}",
@@ -216,7 +229,12 @@ def _next_revision(
             reference_row=reference.row,
             reference_column=reference.column,
             summary={"pairs": len(members), "epochs": len(stack.dates)},
-            inputs=epoch_inputs(site, stack.dates, delays),
+            inputs=epoch_inputs(
+                site,
+                stack.dates,
+                delays,
+                ledger.network.epoch_orbits([member.id for member in stack.members]),
+            ),
             perpendicular_m=stack.perpendicular_baselines_m[1].tolist(),
         ),
         as_of,
@@ -245,12 +263,20 @@ def _config_sha256(site: Site, track: Track, settings: RevisionSettings, referen
 
 
 def epoch_inputs(
-    site: Site, days: Sequence[date], delays: Mapping[date, StoredDelay]
+    site: Site,
+    days: Sequence[date],
+    delays: Mapping[date, StoredDelay],
+    orbits: Mapping[date, Orbits] = MappingProxyType({}),
 ) -> tuple[EpochInputs, ...]:
-    """How good the weather of each acquisition is; nothing is known of its orbits here."""
+    """How good the weather and the orbits of each acquisition are."""
     without = {"none": "off", "height_correlation": "estimated"}.get(
         site.corrections.troposphere.method, "none"
     )
     return tuple(
-        EpochInputs(day, troposphere=delays[day].state.value if day in delays else without) for day in days
+        EpochInputs(
+            day,
+            troposphere=delays[day].state.value if day in delays else without,
+            orbits=orbits.get(day, Orbits.UNKNOWN).value,
+        )
+        for day in days
     )

@@ -14,6 +14,7 @@ from sagwatch.adapters.database.acquisitions import Acquisitions
 from sagwatch.adapters.database.alerts import Alerts
 from sagwatch.adapters.database.connection import CONNECT_ARGUMENTS, psycopg_url, told_clearly
 from sagwatch.adapters.database.migrate import refuse_other_version
+from sagwatch.adapters.database.network import Network
 from sagwatch.adapters.database.operations import Operations
 from sagwatch.adapters.database.orders import Orders
 from sagwatch.adapters.database.outbox import Outbox
@@ -45,6 +46,7 @@ class Ledger:
         self.acquisitions = Acquisitions(self)
         self.orders = Orders(self)
         self.products = Products(self)
+        self.network = Network(self)
         self.operations = Operations(self)
         self.weather = WeatherRecords(self)
         self.revisions = Revisions(self)

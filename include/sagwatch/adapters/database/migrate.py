@@ -35,6 +35,7 @@ VIEWS = (
     "unfinished_work",
     "freshness",
     "operations",
+    "network",
 )
 
 #: Roles that may be given a login by a password; `analyst` is a member of the group sagwatch_analyst.

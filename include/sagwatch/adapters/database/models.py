@@ -237,8 +237,16 @@ class Interferogram(Base):
     state: Mapped[str]
     reason: Mapped[str | None]
     made_at: Mapped[datetime]
+    excluded_by: Mapped[str | None]
+    orbits: Mapped[str] = mapped_column(server_default=text("'unknown'"))
+    processed_at: Mapped[datetime | None]
     __table_args__ = (
         CheckConstraint("state IN ('accepted', 'excluded', 'withdrawn')", name="state"),
+        CheckConstraint(
+            "(state = 'excluded') = (excluded_by IS NOT NULL) AND excluded_by IN ('coherence', 'reference')",
+            name="excluded_by",
+        ),
+        CheckConstraint("orbits IN ('precise', 'restituted', 'unknown')", name="orbits"),
         CheckConstraint("state = 'accepted' OR reason IS NOT NULL", name="has_reason"),
         Index(
             "uq_interferogram_one_accepted",
@@ -289,6 +297,43 @@ class Weather(Base):
         CheckConstraint("(state = 'none') = (delay_id IS NULL)", name="has_delay"),
         CheckConstraint("state <> 'none' OR reason IS NOT NULL", name="has_reason"),
     )
+
+
+class ReferenceCandidate(Base):
+    """A place that was fit to be the reference point when one was chosen; rank 1 was taken. Only ever inserted."""
+
+    __tablename__ = "reference_candidate"
+    track_id: Mapped[str] = mapped_column(ForeignKey("track.id"), primary_key=True)
+    ranked_at: Mapped[datetime] = mapped_column(primary_key=True)
+    rank: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    row: Mapped[int]
+    column: Mapped[int]
+    latitude: Mapped[float]
+    longitude: Mapped[float]
+    score: Mapped[float]
+    mean_coherence: Mapped[float]
+    temporal_coherence: Mapped[float]
+    unrest_mm_yr: Mapped[float]
+    above_area_m: Mapped[float | None]
+
+
+class ReferenceChange(Base):
+    """A person moved the reference point: every displacement of the track changes. Only ever inserted."""
+
+    __tablename__ = "reference_change"
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    track_id: Mapped[str] = mapped_column(ForeignKey("track.id"))
+    at: Mapped[datetime]
+    who: Mapped[str]
+    why: Mapped[str]
+    old_row: Mapped[int]
+    old_column: Mapped[int]
+    old_latitude: Mapped[float]
+    old_longitude: Mapped[float]
+    new_row: Mapped[int]
+    new_column: Mapped[int]
+    new_latitude: Mapped[float]
+    new_longitude: Mapped[float]
 
 
 class Revision(Base):

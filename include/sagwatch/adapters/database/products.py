@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from sagwatch.adapters.database import models
+from sagwatch.domain.orbits import Orbits
 from sagwatch.domain.order import JobState
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class MadeInterferogram:
     mean_coherence: float
     valid_fraction: float
     perpendicular_baseline_m: float | None
-    state: str
-    reason: str | None
+    orbits: Orbits
+    processed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +90,13 @@ class Products:
     ) -> tuple[str, str | None]:
         """Record a good product and its interferogram, and close the job; return the latter's state and reason.
 
-        A pair that has an accepted interferogram keeps it: a second one is recorded as withdrawn.
+        A pair that has an interferogram keeps it, and a second one is recorded as withdrawn; unless the first was made
+        with restituted orbits and the second with precise ones, which then takes its place.
         """
         with self._ledger.begin() as session:
             # One pair at a time: two products of a pair must not both become its interferogram.
             session.execute(select(models.Pair.id).where(models.Pair.id == product.pair_id).with_for_update())
-            state, reason = made.state, made.reason
-            other = session.scalar(
-                select(models.Interferogram.id).where(
-                    models.Interferogram.pair_id == product.pair_id,
-                    models.Interferogram.state == "accepted",
-                    models.Interferogram.id != made.id,
-                )
-            )
-            if other is not None and state == "accepted":
-                state, reason = "withdrawn", f"the pair has {other} already"
+            state, reason = _make_room(session, product.pair_id, made)
             _insert_product(session, product, "accepted", None, None, as_of)
             session.execute(
                 insert(models.Interferogram)
@@ -117,6 +110,8 @@ class Products:
                     mean_coherence=made.mean_coherence,
                     valid_fraction=made.valid_fraction,
                     perpendicular_baseline_m=made.perpendicular_baseline_m,
+                    orbits=made.orbits.value,
+                    processed_at=made.processed_at,
                     state=state,
                     reason=reason,
                     made_at=as_of,
@@ -131,6 +126,26 @@ class Products:
         with self._ledger.begin() as session:
             _insert_product(session, product, "quarantined", reason, kept_at, as_of)
             _close_job(session, product.job_name, f"product in quarantine: {reason}", as_of)
+
+
+def _make_room(session: Session, pair_id: str, made: MadeInterferogram) -> tuple[str, str | None]:
+    """What becomes of a new interferogram beside another one of its pair; state and reason."""
+    other = session.scalar(
+        select(models.Interferogram).where(
+            models.Interferogram.pair_id == pair_id,
+            models.Interferogram.state != "withdrawn",
+            models.Interferogram.id != made.id,
+        )
+    )
+    if other is None:
+        return "accepted", None
+    if other.orbits != Orbits.RESTITUTED.value or made.orbits is not Orbits.PRECISE:
+        return "withdrawn", f"the pair has {other.id} already"
+    other.state, other.excluded_by = "withdrawn", None
+    other.reason = f"replaced by {made.id}, which was made with precise orbits"
+    # A pair has one accepted interferogram at a time, so this must be known before the new one comes.
+    session.flush()
+    return "accepted", None
 
 
 def _insert_product(

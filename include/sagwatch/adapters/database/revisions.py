@@ -77,12 +77,12 @@ class Revisions:
         with self._ledger.begin() as session:
             return [_accepted(*row) for row in session.execute(statement)]
 
-    def leave_out(self, interferogram_id: str, reason: str) -> None:
+    def leave_out(self, interferogram_id: str, reason: str, excluded_by: str) -> None:
         """Take an interferogram out of the stack; it is kept, with the reason."""
         with self._ledger.begin() as session:
             row = session.get(Interferogram, interferogram_id, with_for_update=True)
             if row is not None and row.state == "accepted":
-                row.state, row.reason = "excluded", reason
+                row.state, row.reason, row.excluded_by = "excluded", reason, excluded_by
 
     def newest(self, track_id: str) -> Revision | None:
         """The revision of the highest number, live or not yet."""
