@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
-from sagwatch.domain.sentence import STEP_LIMIT_MM, WAVELENGTH_M
-from sagwatch.domain.zone_shape import RINGED_SHARE
+from sagwatch.domain.sentence import STEP_LIMIT_MM
+from sagwatch.domain.zone_shape import ringed
 
 _DAYS_PER_YEAR = 365.25
 #: A rate is taken over so many days: one acquisition's noise then hardly shows, and a passing face still does.
@@ -173,7 +173,6 @@ def blind_spots(
     land: Bools,
     contradicted: Bools | None = None,
     under_face: Bools | None = None,
-    least_hole_pixels: int = 1,
 ) -> NDArray[np.uint8]:
     """Codes of `Blind`, shape (rows, columns).
 
@@ -193,14 +192,12 @@ def blind_spots(
         Interferograms contradict each other by whole cycles (`steps.closure`).
     under_face
         Worked ground whose expected gradient is beyond the limit.
-    least_hole_pixels
-        Smaller holes without data are the scatter of single pixels.
     """
     steep = _steep(steps, step_share)
     with np.errstate(invalid="ignore"):
         beyond = steep & (steps.once >= 1)
     lost = ~(has_data & reliable)
-    hole = _ringed_holes(lost & ~steep, steep, least_hole_pixels)
+    hole = ringed(lost & ~steep, steep)
     nothing = np.zeros(steep.shape, dtype=bool)
     found = {
         Blind.BEYOND: beyond,
@@ -208,7 +205,7 @@ def blind_spots(
         Blind.RINGED: (_interior(steep | hole) & ~steep) | (hole & has_data),
         Blind.CONTRADICTED: nothing if contradicted is None else contradicted,
         Blind.INCOHERENT: ~reliable & land,
-        Blind.NEAR: steep,
+        Blind.NEAR: steep | _beside(steep),
         Blind.FACE: nothing if under_face is None else under_face,
     }
     codes = np.select([found[kind] for kind in _ORDER], [np.uint8(kind) for kind in _ORDER], np.uint8(0))
@@ -229,28 +226,16 @@ def _steep(steps: Steps, step_share: float) -> Bools:
     return np.asarray(binary_propagation(sure, _EIGHT, mask=sure | perhaps), dtype=bool)
 
 
+def _beside(beyond: Bools) -> Bools:
+    """The four neighbours: a step beyond the limit is shown a pixel aside now and then, or too small."""
+    from scipy.ndimage import binary_dilation
+
+    return np.asarray(binary_dilation(beyond), dtype=bool)
+
+
 def _interior(ring: Bools) -> Bools:
     """Pixels inside closed rings; a gap of one pixel does not open a ring."""
     from scipy.ndimage import binary_closing, binary_fill_holes
 
     padded = np.pad(ring, 2)
     return np.asarray(binary_fill_holes(binary_closing(padded, _EIGHT)), dtype=bool)[2:-2, 2:-2]
-
-
-def _ringed_holes(lost: Bools, steep: Bools, least: int) -> Bools:
-    """Areas without usable data most of whose surroundings are steep."""
-    from scipy.ndimage import binary_dilation, find_objects, label
-
-    labels, _ = label(lost, _EIGHT)
-    holes = np.zeros(lost.shape, dtype=bool)
-    for number, place in enumerate(find_objects(labels), 1):
-        box = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in place)
-        hole = labels[box] == number
-        ring = binary_dilation(hole, _EIGHT) & ~hole
-        if hole.sum() >= least and ring.any() and steep[box][ring].mean() >= RINGED_SHARE:
-            holes[box] |= hole
-    return holes
-
-
-#: For the documentation and SQL, which count in metres.
-QUARTER_WAVELENGTH_M = WAVELENGTH_M / 4
