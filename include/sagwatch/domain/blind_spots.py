@@ -17,9 +17,12 @@ from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from sagwatch.domain.grid import Grid
+from sagwatch.domain.mine import Mine
 from sagwatch.domain.sentence import STEP_LIMIT_MM
+from sagwatch.domain.site import Face
 from sagwatch.domain.zone_shape import ringed
 
 _DAYS_PER_YEAR = 365.25
@@ -27,6 +30,8 @@ _DAYS_PER_YEAR = 365.25
 _RATE_DAYS = 60
 #: The longest interferogram of a network usually spans so many pauses between acquisitions.
 _PAUSES_A_PAIR = 2
+#: Tangent of the angle of influence that most coal mines have; a range of 1.2 to 2.6 is reported.
+_TAN_BETA = 2.0
 _EIGHT = np.ones((3, 3), dtype=bool)
 
 Bools = NDArray[np.bool_]
@@ -121,7 +126,7 @@ class Steps:
     lasting: Floats
 
 
-def record_steps(dates: Sequence[date], los_mm: Floats) -> Steps:
+def record_steps(dates: Sequence[date], los_mm: Floats, land: Bools) -> Steps:
     """The steepest steps of a displacement history.
 
     Parameters
@@ -130,18 +135,24 @@ def record_steps(dates: Sequence[date], los_mm: Floats) -> Steps:
         Acquisitions, rising.
     los_mm
         Shape (n_epochs, rows, columns), LOS, NaN where an acquisition was not observed.
+    land
+        Shape (rows, columns). Water has a phase of its own that means nothing, so there is no step to it.
     """
     if los_mm.shape[0] != len(dates):
         raise ValueError(f"a history of {los_mm.shape[0]} epochs for {len(dates)} dates")
     once = np.full(los_mm.shape[1:], np.nan, dtype=np.float32)
     lasting = once.copy()
     days = np.array([day.toordinal() for day in dates])
+
+    def moved(first: int, last: int) -> Floats:
+        return np.where(land, los_mm[last] - los_mm[first], np.float32(np.nan))
+
     for first in range(len(dates) - 1):
-        _raise_to(once, _steepest(los_mm[first + 1] - los_mm[first]) / STEP_LIMIT_MM)
+        _raise_to(once, _steepest(moved(first, first + 1)) / STEP_LIMIT_MM)
         last = int(np.searchsorted(days, days[first] + _RATE_DAYS))
         if last < len(dates):
             share = _spanned_days(days[first : last + 1]) / (days[last] - days[first]) / STEP_LIMIT_MM
-            _raise_to(lasting, _steepest(los_mm[last] - los_mm[first]) * share)
+            _raise_to(lasting, _steepest(moved(first, last)) * share)
     return Steps(once, lasting)
 
 
@@ -212,13 +223,51 @@ def blind_spots(
     return codes.astype(np.uint8)
 
 
+def steep_faces(mine: Mine, grid: Grid, day: date, limit: GradientLimit) -> Bools:
+    """Pixels over faces begun by a day that are expected to move neighbours apart beyond the limit."""
+    found = np.zeros(grid.shape, dtype=bool)
+    for face, area in mine.faces:
+        expected_mm = expected_step_mm(face, area, limit) if face.begin <= day else None
+        if expected_mm is not None and expected_mm > limit.los_mm:
+            found.ravel()[mine.pixels_of(area, grid)] = True
+    return found
+
+
+def expected_step_mm(face: Face, area: BaseGeometry, limit: GradientLimit) -> float | None:
+    """At most so much LOS motion between neighbours a face causes within one interval; None where the plan is silent.
+
+    A trough of depth ``W = thickness x factor`` follows the face at its speed ``v``; the sharpest bend of its profile
+    is ``1.52 W / r^2`` (probability-integral method, Liu and Liao 1965: influence ``exp(-pi x^2 / r^2) / r``, radius
+    ``r = depth / tan beta``, here ``tan beta`` = 2), and moves by ``v`` times the interval. Ground over a narrow panel,
+    or one that follows late, bends less. ``area`` is the face in metres.
+    """
+    if face.depth_m is None or face.thickness_m is None or face.end is None or face.end == face.begin:
+        return None
+    speed_m_day = _length_m(area, face.advance_deg) / (face.end - face.begin).days
+    radius_m = face.depth_m / _TAN_BETA
+    bend_per_m = np.sqrt(2 * np.pi / np.e) * face.thickness_m * face.subsidence_factor / radius_m**2
+    step_m = bend_per_m * speed_m_day * limit.interval_days * limit.pixel_m
+    return float(1000 * step_m * np.cos(np.radians(limit.incidence_deg or 0.0)))
+
+
+def _length_m(area: BaseGeometry, advance_deg: float | None) -> float:
+    """Extent along the advance, or of the longer side of the narrowest box."""
+    x, y = np.array(area.convex_hull.exterior.coords).T
+    if advance_deg is not None:
+        return float(np.ptp(x * np.sin(np.radians(advance_deg)) + y * np.cos(np.radians(advance_deg))))
+    corners = np.array(area.minimum_rotated_rectangle.exterior.coords)
+    return float(np.hypot(*np.diff(corners, axis=0).T).max())
+
+
 def _steep(steps: Steps, step_share: float) -> Bools:
     """Near the limit for two months or beyond it once, and what is near it once and hangs together with that.
 
     Single steps of noisy pixels come near the limit now and then; beside ground that does so lastingly, they belong
     to it.
     """
-    from scipy.ndimage import binary_propagation  # scipy is slow to load, and tasks that judge nothing import this
+    from scipy.ndimage import (
+        binary_propagation,
+    )  # scipy is slow to load, and tasks that judge nothing import this
 
     with np.errstate(invalid="ignore"):
         sure = (steps.lasting >= step_share) | (steps.once >= 1)

@@ -24,6 +24,7 @@ _LOCK = 7_204_011_697
 VIEWS = (
     "velocity_class",
     "current_velocities",
+    "gradient_limits",
     "series",
     "velocities_as_of",
     "nearest_point",
