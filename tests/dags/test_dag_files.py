@@ -62,6 +62,25 @@ def test_the_graph_of_a_track_is_the_way_of_the_data(sites_folder: Path) -> None
     assert not dag.catchup
 
 
+@pytest.mark.parametrize(
+    ("method", "fetched"), [("none", False), ("era5", True), ("gacos", True), ("height_correlation", False)]
+)
+def test_weather_is_fetched_where_the_method_asks_for_it(
+    sites_folder: Path, method: str, fetched: bool
+) -> None:
+    site = {**SITE, "corrections": {"troposphere": {"method": method}}}
+    (sites_folder / "shaqu.yaml").write_text(yaml.safe_dump(site))
+
+    dag = dag_bag().dags["monitor_shaqu"]
+
+    assert ("t011a.fetch_weather" in dag.task_ids) == fetched
+    if fetched:
+        weather = dag.get_task("t011a.fetch_weather")
+        assert weather.upstream_task_ids == {"t011a.fetch_product"}
+        assert weather.downstream_task_ids == {"t011a.update_stack"}
+        assert str(weather.trigger_rule) == "all_done"
+
+
 def test_two_tracks_go_side_by_side_and_are_delivered_together(sites_folder: Path) -> None:
     second = {**SITE["tracks"][0], "name": "t018d", "relative_orbit": 18, "direction": "descending"}
     second["bursts"] = ["018_037368_IW2"]

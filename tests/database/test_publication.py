@@ -137,7 +137,7 @@ def test_a_withdrawn_acquisition_ends_and_its_past_stays(site_ledger):
     publish(site_ledger, 2, make_arrays(los_mm[keep], days=[epochs(5)[i] for i in keep]))
 
     point = rows(site_ledger, 'SELECT id FROM sagwatch.point WHERE "row" = 9 AND "column" = 20')[0][0]
-    now = [day for day, _ in rows(site_ledger, "SELECT * FROM analyst.series(:p)", p=point)]
+    now = [day for day, *_ in rows(site_ledger, "SELECT * FROM analyst.series(:p)", p=point)]
     before = [
         row[0] for row in rows(site_ledger, "SELECT * FROM analyst.series_as_of(:p, :t)", p=point, t=at(1))
     ]

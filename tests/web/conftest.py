@@ -105,6 +105,8 @@ def _revision() -> models.Revision:
         manifest_sha256="m",
         interferograms=[],
         epochs=EPOCHS,
+        troposphere=["final"] * (len(EPOCHS) - 2) + ["preliminary"] * 2,
+        orbits=["precise"] * len(EPOCHS),
         reference_row=1,
         reference_column=5,
         summary={},
