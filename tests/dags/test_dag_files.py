@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import TriggerRule
 
 from sagwatch.orchestration.monitor import DEFAULT_ARGS
 
@@ -78,7 +79,7 @@ def test_weather_is_fetched_where_the_method_asks_for_it(
         weather = dag.get_task("t011a.fetch_weather")
         assert weather.upstream_task_ids == {"t011a.fetch_product"}
         assert weather.downstream_task_ids == {"t011a.update_stack"}
-        assert str(weather.trigger_rule) == "all_done"
+        assert weather.trigger_rule == TriggerRule.ALL_DONE
 
 
 def test_two_tracks_go_side_by_side_and_are_delivered_together(sites_folder: Path) -> None:
