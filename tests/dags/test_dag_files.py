@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import TriggerRule
 
 from sagwatch.orchestration.monitor import DEFAULT_ARGS
 
@@ -60,6 +61,25 @@ def test_the_graph_of_a_track_is_the_way_of_the_data(sites_folder: Path) -> None
     assert {task.task_id for task in dag.tasks if not task.downstream_task_ids} == {"nothing_failed"}
     assert dag.max_active_runs == 1
     assert not dag.catchup
+
+
+@pytest.mark.parametrize(
+    ("method", "fetched"), [("none", False), ("era5", True), ("gacos", True), ("height_correlation", False)]
+)
+def test_weather_is_fetched_where_the_method_asks_for_it(
+    sites_folder: Path, method: str, fetched: bool
+) -> None:
+    site = {**SITE, "corrections": {"troposphere": {"method": method}}}
+    (sites_folder / "shaqu.yaml").write_text(yaml.safe_dump(site))
+
+    dag = dag_bag().dags["monitor_shaqu"]
+
+    assert ("t011a.fetch_weather" in dag.task_ids) == fetched
+    if fetched:
+        weather = dag.get_task("t011a.fetch_weather")
+        assert weather.upstream_task_ids == {"t011a.fetch_product"}
+        assert weather.downstream_task_ids == {"t011a.update_stack"}
+        assert weather.trigger_rule == TriggerRule.ALL_DONE
 
 
 def test_two_tracks_go_side_by_side_and_are_delivered_together(sites_folder: Path) -> None:

@@ -301,6 +301,38 @@ def test_a_date_without_data_is_a_row_with_null(ledger):
     assert found == [(DAYS[0], 0, False), (DAYS[1], None, False), (DAYS[2], 0, False)]
 
 
+def test_what_stands_on_preliminary_input_is_provisional_in_every_view_of_the_newest_state(ledger):
+    ledger.sites.sync([make_site()], START)
+    publish(ledger, 1, make_arrays(np.zeros((3, *SHAPE), np.float32)))
+    answers = (
+        "SELECT provisional FROM analyst.epochs ORDER BY date",
+        "SELECT provisional FROM analyst.series((SELECT min(id) FROM sagwatch.point))",
+        "SELECT DISTINCT provisional FROM analyst.current_velocities",
+        "SELECT provisional, acquisitions_provisional FROM analyst.freshness",
+    )
+    assert [rows(ledger, one) for one in answers] == [
+        [(False,)] * 3,
+        [(False,)] * 3,
+        [(False,)],
+        [(False, 0)],
+    ]
+
+    with ledger.begin() as session:
+        row = session.get(models.Revision, "revision-1")
+        row.troposphere, row.orbits = (
+            ["final", "final", "preliminary"],
+            ["precise", "restituted", "restituted"],
+        )
+
+    assert rows(ledger, "SELECT date, why FROM analyst.epochs ORDER BY date") == [
+        (DAYS[0], None),
+        (DAYS[1], "restituted orbits"),
+        (DAYS[2], "preliminary weather data, restituted orbits"),
+    ]
+    mixed = [(False,), (True,), (True,)]
+    assert [rows(ledger, one) for one in answers] == [mixed, mixed, [(True,)], [(True, 2)]]
+
+
 def test_the_nearest_point_is_the_nearest_in_metres(mine):
     grid = make_site().tracks[0].grid.grid()
     longitude, latitude = (float(value) for value in grid.lon_lat(7, 9))

@@ -42,6 +42,32 @@ ORIGIN = Origin(
 )
 
 
+PROVISIONAL = (
+    "Provisional: the last 3 acquisitions have preliminary weather data. These results may still change."
+)
+
+
+@pytest.mark.parametrize("channel", ["mail", "slack"])
+@pytest.mark.parametrize("days_later", [1, 400])
+def test_single_messages_and_summaries_say_what_is_provisional(channel, days_later):
+    event = next(one for verdict in judged() for one in verdict.events if one.is_news)
+    as_of = datetime(event.epoch.year, event.epoch.month, event.epoch.day, tzinfo=UTC) + timedelta(
+        days=days_later
+    )
+    contacts = [{"name": "Shift", "email": "a@example.org", "slack": channel == "slack"}]
+    site = make_site("invented", contacts=contacts)
+
+    def bodies(origin: Origin) -> list[str]:
+        drafts = draft_messages(site, [event], origin, 0, {}, as_of)
+        texts = [text for one in drafts if one.channel == channel for text in (one.body_text, one.body_html)]
+        return [text for text in texts if text]
+
+    told = bodies(replace(ORIGIN, provisional=PROVISIONAL))
+    assert told
+    assert all(text.count(PROVISIONAL) == 1 for text in told)
+    assert not any("Provisional" in text for text in bodies(ORIGIN))
+
+
 @lru_cache(maxsize=1)
 def judged() -> tuple[Judged, ...]:
     """A basin that is raised, gets worse, and clears."""

@@ -40,6 +40,7 @@ def test_a_history_is_the_current_series_of_exactly_that_pixel(known: KnownLedge
     np.testing.assert_allclose(
         point["displacement_mm"], known.velocity_mm_yr[20, 30] * years, rtol=1e-5, atol=1e-5
     )
+    assert point["provisional"] == [False] * (len(EPOCHS) - 2) + [True] * 2
     longitude, latitude = GRID.lon_lat(20, 30)
     assert (point["longitude"], point["latitude"]) == pytest.approx((longitude, latitude))
     assert known.reader.history("shaqu", "t011a", 20, 1) is None
