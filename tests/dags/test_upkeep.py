@@ -120,6 +120,8 @@ def revision(number: int, last: int) -> models.Revision:
         manifest_sha256="m",
         interferograms=[],
         epochs=[],
+        troposphere=[],
+        orbits=[],
         reference_row=0,
         reference_column=0,
         summary={},

@@ -78,6 +78,8 @@ def make_arrays(los_mm: np.ndarray, days: Sequence[date] | None = None, **change
         "epochs_used": dict.fromkeys((0, 150, 365), np.full(shape, 13, np.int32)),
         "evidence": np.full(shape, 2, np.uint8),
         "evidence_texts": {0: "beyond threshold", 1: "moving", 2: "cannot tell"},
+        "blind": np.zeros(shape, np.uint8),
+        "blind_texts": {},
         "temporal_coherence": np.full(shape, 0.9, np.float32),
         "observations": np.isfinite(los_mm).any(axis=0).astype(np.int32) * 5,
         "reliable": np.ones(shape, bool),

@@ -560,6 +560,14 @@ class Face(_Strict):
     advance_deg: float | None = Field(
         default=None, ge=0, lt=360, description="Direction of advance, degrees from north over east."
     )
+    depth_m: float | None = Field(default=None, gt=0, le=3000, description="Depth of the seam, metres.")
+    thickness_m: float | None = Field(default=None, gt=0, le=50, description="Mined thickness, metres.")
+    subsidence_factor: float = Field(
+        default=0.7,
+        gt=0,
+        le=1,
+        description="Share of the thickness by which the ground sinks at most; less where the gob is backfilled.",
+    )
     geometry: dict[str, Any]
 
     @model_validator(mode="after")

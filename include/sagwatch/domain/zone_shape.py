@@ -110,17 +110,24 @@ def _axis(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> tuple[float | 
 
 def _holes(inside: NDArray[np.bool_], has_data: NDArray[np.bool_]) -> int:
     """Pixels without data, not of the zone, in areas that the zone surrounds."""
-    from scipy.ndimage import binary_dilation, label
+    return int(np.count_nonzero(ringed(~has_data & ~inside, inside)))
 
-    labels, n = label(~has_data & ~inside, _EIGHT)
-    ringed = 0
-    for number in range(1, n + 1):
-        hole = labels == number
+
+def ringed(lost: NDArray[np.bool_], around: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The connected areas of ``lost`` most of whose surroundings are ``around``; none that touches the grid's edge."""
+    from scipy.ndimage import binary_dilation, find_objects, label
+
+    labels, _ = label(lost, _EIGHT)
+    found = np.zeros(lost.shape, dtype=bool)
+    for number, place in enumerate(find_objects(labels), 1):
+        if any(part.start == 0 or part.stop == size for part, size in zip(place, lost.shape, strict=True)):
+            continue
+        box = tuple(slice(part.start - 1, part.stop + 1) for part in place)
+        hole = labels[box] == number
         ring = binary_dilation(hole, _EIGHT) & ~hole
-        on_edge = hole[0].any() or hole[-1].any() or hole[:, 0].any() or hole[:, -1].any()
-        if not on_edge and ring.any() and inside[ring].mean() >= RINGED_SHARE:
-            ringed += int(hole.sum())
-    return ringed
+        if around[box][ring].mean() >= RINGED_SHARE:
+            found[box] |= hole
+    return found
 
 
 def step_share(

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.models import Revision as RevisionRow
 from sagwatch.adapters.database.publication import PublishedArrays
+from sagwatch.domain.blind_spots import Blind, GradientLimit, blind_spots, record_steps, steep_faces
 from sagwatch.domain.influence import Influence, influence
 from sagwatch.domain.judge import look_again
-from sagwatch.domain.judgement import Judged, WatchState
+from sagwatch.domain.judgement import GroundView, Judged, WatchState
 from sagwatch.domain.message import Origin, next_expected
 from sagwatch.domain.mine import Mine
 from sagwatch.domain.point_stages import STAGES, point_stages
@@ -89,6 +90,7 @@ def publish_revision(
         return None
     verify(data / row.folder, with_inputs=False)
     revision = read_revision(data / row.folder)
+    store, mine = track_store(track, data), Mine.of(site, revision.grid)
     judged = judge_settled(
         track.id,
         revision.grid,
@@ -96,10 +98,10 @@ def publish_revision(
         site.inversion.min_temporal_coherence,
         epochs,
         state,
-        solutions(site, track, track_store(track, data), revision),
-        Mine.of(site, revision.grid),
+        solutions(site, track, store, revision),
+        mine,
     )
-    arrays = _published_arrays(site, revision, judged, state) if goes_live or judged else None
+    arrays = _published_arrays(site, revision, store, mine, judged, state) if goes_live or judged else None
     with ledger.begin() as session:
         digest = ledger.alerts.note_rules(session, site.name, site.alerts, as_of)
         if arrays is not None and not goes_live:
@@ -232,10 +234,11 @@ def _incidence_deg(store: TrackStore) -> float | None:
 
 
 def _published_arrays(
-    site: Site, revision: Revision, judged: list[Judged], state: WatchState
+    site: Site, revision: Revision, store: TrackStore, mine: Mine, judged: list[Judged], state: WatchState
 ) -> PublishedArrays:
     """What readers see of the revision, with the zones and reasons of the last judgement."""
-    solution = _whole(revision, None)
+    stack = store.stack(revision.manifest.members)
+    solution = _whole(revision, _incidence_deg(store), misclosed(stack, revision.epochs[-1]))
     topography_mm_per_m, perpendicular_m = _topography(revision)
     kept_m = solution.los_m if topography_mm_per_m is None else revision.los_with_topography_m()
     least = site.inversion.min_temporal_coherence
@@ -258,6 +261,8 @@ def _published_arrays(
         site.alerts.ring_m,
     )
     worded = site.alerts.on_pixels(revision.grid.pixel_m)
+    limit = GradientLimit.of(revision.grid, revision.epochs, solution.incidence_deg)
+    los_mm = np.where(revision.observed(), solution.los_m * np.float32(1000), np.float32(np.nan))
     return PublishedArrays(
         grid=revision.grid,
         epochs=tuple(revision.epochs),
@@ -277,6 +282,13 @@ def _published_arrays(
         zone_ids=dict(enumerate(last.zone_ids)),
         evidence=evidence_classes(shown.windows, site.alerts.levels_mm_yr[0]),
         evidence_texts=dict(enumerate(EVIDENCE)),
+        blind=_blind_spots(site, revision, los_mm, shown, mine, limit),
+        blind_texts={
+            int(kind): kind.words(limit, site.alerts.blind.step_share)
+            for kind in Blind
+            if kind is not Blind.NONE
+        },
+        incidence_deg=solution.incidence_deg,
         stage=stages.stage,
         stage_texts=dict(enumerate(STAGES)),
         stage_since=stages.since,
@@ -292,3 +304,23 @@ def _topography(revision: Revision) -> tuple[np.ndarray | None, np.ndarray | Non
         return None, None
     found = read_corrections(revision.folder)
     return (None if found.per_baseline is None else found.per_baseline * 1000), found.baselines_m
+
+
+def _blind_spots(
+    site: Site,
+    revision: Revision,
+    los_mm: NDArray[np.float32],
+    shown: GroundView,
+    mine: Mine,
+    limit: GradientLimit,
+) -> NDArray[np.uint8]:
+    land = revision.layers.land
+    return blind_spots(
+        record_steps(revision.epochs, los_mm, land),
+        site.alerts.blind.step_share,
+        has_data=shown.observed,
+        reliable=shown.reliable,
+        land=land,
+        contradicted=shown.misclosed,
+        under_face=steep_faces(mine, revision.grid, revision.epochs[-1], limit),
+    )

@@ -25,6 +25,7 @@ VIEWS = (
     "velocity_class",
     "epochs",
     "current_velocities",
+    "gradient_limits",
     "series",
     "velocities_as_of",
     "nearest_point",

@@ -90,6 +90,7 @@ class Track(Base):
     reference_longitude: Mapped[float | None]
     reference_reason: Mapped[str | None]
     reference_pinned_at: Mapped[datetime | None]
+    incidence_deg: Mapped[float | None] = mapped_column(REAL)
     head_revision_id: Mapped[str | None]
     fence: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     searched_at: Mapped[datetime | None]
@@ -437,6 +438,7 @@ class PointVelocity(Base):
     why_not: Mapped[str | None]
     zone_id: Mapped[str | None]
     evidence: Mapped[str | None]
+    blind: Mapped[str | None]
     stage: Mapped[str | None]
     stage_since: Mapped[date | None]
     stage_confidence: Mapped[float | None] = mapped_column(REAL)

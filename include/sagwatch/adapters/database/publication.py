@@ -45,6 +45,7 @@ _RASTERS = (
     "why_not",
     "zone",
     "evidence",
+    "blind",
     "stage",
     "stage_since",
     "stage_confidence",
@@ -86,6 +87,9 @@ class PublishedArrays:
     #: What the windows prove: numbers in ``evidence_texts``.
     evidence: Raster
     evidence_texts: Mapping[int, str]
+    #: Where InSAR cannot see: codes; a code that is not in ``blind_texts`` means that nothing hides the ground there.
+    blind: Raster
+    blind_texts: Mapping[int, str]
     #: Stage of movement: numbers in ``stage_texts``, day since when (`date.toordinal`, 0 unknown), confidence 0 to 1.
     stage: Raster
     stage_texts: Mapping[int, str]
@@ -97,6 +101,8 @@ class PublishedArrays:
     #: baselines of the epochs. None takes nothing away.
     topography_mm_per_m: Raster | None = None
     perpendicular_m: NDArray[np.floating] | None = None
+    #: Mean angle between the vertical and the line of sight.
+    incidence_deg: float | None = None
 
     def __post_init__(self) -> None:
         if list(self.epochs) != sorted(set(self.epochs)) or not self.epochs:
@@ -224,6 +230,7 @@ class Publication:
         connection: Connection[Any] = session.connection().connection.driver_connection  # type: ignore[assignment]
         writer = _Writer(connection, track_id, revision_id, revision.number, points)
         written = writer.write()
+        track.incidence_deg = points.incidence_deg
         _move_head(session, track, revision, as_of)
         return written
 
@@ -367,17 +374,19 @@ class _Writer:
             zone, zone_ids = _legend(self.points.zone, flat, self.points.zone_ids)
             stage, stage_texts = _legend(self.points.stage, flat, self.points.stage_texts)
             evidence, evidence_texts = _legend(self.points.evidence, flat, self.points.evidence_texts)
+            blind, blind_texts = _legend(self.points.blind, flat, self.points.blind_texts)
             columns = [
                 *self._current_columns(flat),
                 Column("why_not", "int4", why),
                 Column("zone", "int4", zone),
                 Column("stage", "int4", stage),
                 Column("evidence", "int4", evidence),
+                Column("blind", "int4", blind),
                 Column("is_new", "bool", np.arange(flat.size) >= known.size),
             ]
             copy_in(self.connection, sql.Identifier("sagwatch_staging"), columns, flat.size)
             cursor.execute("ANALYZE sagwatch_staging")
-            values = [self.revision_id, why_texts, zone_ids, stage_texts, evidence_texts]
+            values = [self.revision_id, why_texts, zone_ids, stage_texts, evidence_texts, blind_texts]
             cursor.execute(_UPDATE_CURRENT, values)
             cursor.execute(_INSERT_CURRENT, values)
             cursor.execute("DROP TABLE sagwatch_staging")
@@ -559,12 +568,12 @@ _STAGING = (
     + ", ".join(f"{name} real" for name in _REALS)
     + ", "
     + ", ".join(f"{name} int" for name in _COUNTS)
-    + ", observations int, reliable boolean, why_not int, zone int, stage int, evidence int, stage_days int, "
-    "is_new boolean) "
+    + ", observations int, reliable boolean, why_not int, zone int, stage int, evidence int, blind int, "
+    "stage_days int, is_new boolean) "
     "ON COMMIT DROP"
 )
 _NAMES = ["revision_id", *_REALS, *_COUNTS, "observations", "reliable", "stage_since"]
-_NAMES += ["why_not", "zone_id", "stage", "evidence"]
+_NAMES += ["why_not", "zone_id", "stage", "evidence", "blind"]
 _VALUES = [
     "%s",
     *(f"nullif(staged.{name}, 'NaN')" for name in _REALS),
@@ -576,6 +585,7 @@ _VALUES = [
     "(%s::text[])[staged.zone]",
     "(%s::text[])[staged.stage]",
     "(%s::text[])[staged.evidence]",
+    "(%s::text[])[staged.blind]",
 ]
 _SETTINGS = ", ".join(f"{name} = {value}" for name, value in zip(_NAMES, _VALUES, strict=True))
 _UPDATE_CURRENT = (

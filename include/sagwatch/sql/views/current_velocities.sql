@@ -18,6 +18,7 @@ SELECT
     held.velocity_365d_white_sd_mm_yr,
     held.velocity_365d_epochs,
     held.evidence,
+    held.blind,
     analyst.velocity_class(held.velocity_mm_yr) AS class,
     analyst.paper_class(held.velocity_mm_yr) AS paper_class,
     held.displacement_mm,
@@ -57,4 +58,5 @@ COMMENT ON COLUMN analyst.current_velocities.stage IS 'stable, initiation, accel
 COMMENT ON COLUMN analyst.current_velocities.stage_confidence IS '0 to 1: that the point moves (or rests) as its stage says, and that its zone''s history has that cut.';
 COMMENT ON COLUMN analyst.current_velocities.velocity_white_sd_mm_yr IS 'As if noise were independent in time, which it is not: MintPy''s own number, for comparison.';
 COMMENT ON COLUMN analyst.current_velocities.evidence IS 'What the windows of 150 and 365 days prove with 95 %: beyond threshold (the site''s first level), moving (either way), cannot tell.';
+COMMENT ON COLUMN analyst.current_velocities.blind IS 'Why InSAR cannot see the ground here, or shows a lower bound only, at some time of the record; NULL where nothing is known to hide it.';
 COMMENT ON COLUMN analyst.current_velocities.paper_class IS 'The published study''s three classes as it drew them, with their holes (NULL); see class for one without.';
