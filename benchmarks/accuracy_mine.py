@@ -140,7 +140,11 @@ class SeenMine:
         """The pairs that Sagwatch would order."""
         acquisitions = [
             Acquisition(
-                f"shaqu/t{PATH:03d}a", granule.acquired.date(), granule.acquired, granule.platform, (granule.name,),
+                f"shaqu/t{PATH:03d}a",
+                granule.acquired.date(),
+                granule.acquired,
+                granule.platform,
+                (granule.name,),
                 granule.baseline_m,
             )
             for granule in self.granules
@@ -216,6 +220,7 @@ class SeenMine:
 
         ``topographic`` is the height model's error times the baseline; the others as in `simulation.air`.
         """
+
         def at(day: date) -> Floats:
             if name == "topographic":
                 track = self.scenario.track(PATH)

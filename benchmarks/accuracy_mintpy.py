@@ -16,10 +16,16 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from sagwatch.engine.mintpy_programs import export_mintpy, run_program
+from sagwatch.engine.mintpy_process import run_program
+from sagwatch.engine.mintpy_programs import export_mintpy
 
 RAW, TROPOSPHERE, TOPOGRAPHY = "timeseries.h5", "timeseries_ERA5.h5", "timeseries_ERA5_demErr.h5"
-GEOMETRY, DELAYS, MASK, EXCLUDED = "inputs/geometryGeo.h5", "inputs/ERA5.h5", "maskTempCoh.h5", "exclude_date.txt"
+GEOMETRY, DELAYS, MASK, EXCLUDED = (
+    "inputs/geometryGeo.h5",
+    "inputs/ERA5.h5",
+    "maskTempCoh.h5",
+    "exclude_date.txt",
+)
 
 
 @dataclass(frozen=True)
