@@ -1,8 +1,9 @@
 """How true the numbers are: `make bench-accuracy JSON=FILE SEED=N [SMALL=1]`.
 
-The simulated mine with a seed of its own makes interferograms of track 11; Sagwatch and MintPy's standard chain solve the
-same ones, relative to the same pixel; both are compared with the truth, pixel by pixel and epoch by epoch, with and
-without each correction. Keys of the JSON: README.md; what they mean for the study behind this project: docs/accuracy.md.
+The simulated mine with a seed of its own makes interferograms of track 11; Sagwatch and MintPy's standard chain solve
+the same ones, relative to the same pixel; both are compared with the truth, pixel by pixel and epoch by epoch, with and
+without each correction. Keys of the JSON: README.md; what they mean for the study behind this project:
+docs/accuracy.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The simulated mine as the accuracy benchmark sees it: a stack of one track, through Sagwatch's own reading, and the truth.
+"""The simulated mine as the accuracy benchmark sees it: a stack of one track by Sagwatch's own reading, and the truth.
 
-The simulator makes HyP3's zips, `product_zip` and `product_rasters` read them and `TrackStore` stores them: what is solved
-is what a site would have. Only HTTP and the ledger are left out.
+The simulator makes HyP3's zips, `product_zip` and `product_rasters` read them and `TrackStore` stores them: what is
+solved is what a site would have. Only HTTP and the ledger are left out.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class SeenMine:
     # --- truth --------------------------------------------------------------------------------------------------------
 
     def truth_m(self, dates: Sequence[date], only: str | None = None) -> NDArray[np.float32]:
-        """True LOS displacement since the first of the dates, shape (n_dates, rows, columns), not referenced in space."""
+        """True LOS displacement since the first date, shape (n_dates, rows, columns), not referenced in space."""
         return np.stack(
             [
                 motion.displacement_m(self.scenario, PATH, dates[0], day, self.grid, only).astype(np.float32)

@@ -1,8 +1,8 @@
 """MintPy's standard chain on the very interferograms that Sagwatch solved: its own programs, its own default settings.
 
 The steps of `smallbaselineApp.py` after loading, with the defaults of its template: no network changes, no unwrapping
-correction, weighted inversion, ERA5 by PyAPS, no ramp, topographic residual, dates with a large residual left out of the
-velocity. The reference pixel is Sagwatch's.
+correction, weighted inversion, ERA5 by PyAPS, no ramp, topographic residual, dates with a large residual left out of
+the velocity. The reference pixel is Sagwatch's.
 """
 
 from __future__ import annotations

@@ -230,6 +230,15 @@ def bench_alerts(arguments: argparse.Namespace) -> int:
     return _python("-m", "benchmarks.alerts", *words)
 
 
+def bench_accuracy(arguments: argparse.Namespace) -> int:
+    """Compare Sagwatch and MintPy with the truth of a simulated mine, and write the figures as JSON."""
+    install.check_machine(ROOT)
+    install.ensure_environment(ROOT)
+    words = ["--small"] if arguments.small else []
+    words += ["--seed", str(arguments.seed), "--json", str(Path(arguments.file).resolve())]
+    return _python("-m", "benchmarks.accuracy", *words)
+
+
 def ten_years(arguments: argparse.Namespace) -> int:
     """Let a simulated mine live for ten years, and write what people would have been told."""
     install.check_machine(ROOT)
@@ -326,6 +335,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("file")
     one.add_argument("--sizes", help="pixel sizes in metres, as 40,20")
     one = command("bench-alerts", bench_alerts)
+    one.add_argument("file")
+    one.add_argument("--seed", type=int, default=1)
+    one.add_argument("--small", action="store_true")
+    one = command("bench-accuracy", bench_accuracy)
     one.add_argument("file")
     one.add_argument("--seed", type=int, default=1)
     one.add_argument("--small", action="store_true")
