@@ -245,7 +245,7 @@ def expected_step_mm(face: Face, area: BaseGeometry, limit: GradientLimit) -> fl
         return None
     speed_m_day = _length_m(area, face.advance_deg) / (face.end - face.begin).days
     radius_m = face.depth_m / _TAN_BETA
-    bend_per_m = np.sqrt(2 * np.pi / np.e) * face.thickness_m * face.subsidence_factor / radius_m**2
+    bend_per_m = np.sqrt(2 * np.pi / np.exp(1)) * face.thickness_m * face.subsidence_factor / radius_m**2
     step_m = bend_per_m * speed_m_day * limit.interval_days * limit.pixel_m
     return float(1000 * step_m * np.cos(np.radians(limit.incidence_deg or 0.0)))
 
