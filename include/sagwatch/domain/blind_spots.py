@@ -214,7 +214,7 @@ def blind_spots(
         Blind.BEYOND: beyond,
         Blind.HOLE: hole & ~has_data,
         Blind.RINGED: (_interior(steep | hole) & ~steep) | (hole & has_data),
-        Blind.CONTRADICTED: nothing if contradicted is None else contradicted,
+        Blind.CONTRADICTED: nothing if contradicted is None else contradicted & land,
         Blind.INCOHERENT: ~reliable & land,
         Blind.NEAR: steep | _beside(steep),
         Blind.FACE: nothing if under_face is None else under_face,
