@@ -57,12 +57,12 @@ def codes(los_mm: np.ndarray, days: list[date] = DAYS, **changes: np.ndarray) ->
     return blind_spots(record_steps(days, los_mm, known["land"]), 0.5, **known)
 
 
-@pytest.mark.parametrize("depth_mm", [80, 120, 250])
+@pytest.mark.parametrize("depth_mm", [110, 160, 300])
 def test_a_trough_is_beyond_exactly_where_its_truth_is_within_a_pixel(depth_mm):
     rate = bowl(depth_mm)
     truth = true_step(rate) >= STEP_LIMIT_MM
 
-    found = codes(series(rate, noise_mm=0.5))
+    found = codes(series(rate, noise_mm=0.2))
 
     assert truth.sum() > 10
     beyond = found == Blind.BEYOND
@@ -85,7 +85,7 @@ def test_a_trough_near_the_limit_is_near_and_a_slow_one_is_nothing():
 
 
 def test_what_was_lost_once_stays_a_lower_bound_when_the_ground_rests():
-    rate = bowl(120)
+    rate = bowl(160)
 
     found = codes(series(rate, moving=range(5, 7), noise_mm=0.5))
 
@@ -97,7 +97,7 @@ def test_stable_noisy_ground_is_not_flagged():
         [codes(series(np.zeros((SIDE, SIDE)), noise_mm=1.5, seed=seed)) > 0 for seed in range(3)]
     )
 
-    assert flagged < 0.005
+    assert flagged < 0.01
 
 
 def test_half_the_pause_lets_twice_the_rate_be_seen():
@@ -111,7 +111,7 @@ def test_half_the_pause_lets_twice_the_rate_be_seen():
 
 
 def test_a_hole_in_a_trough_is_a_hole_and_one_in_quiet_ground_is_not():
-    rate = bowl(120)
+    rate = bowl(160)
     los_mm = series(rate)
     in_trough, quiet = NONE.copy(), NONE.copy()
     in_trough[28:33, 27:32] = True

@@ -260,26 +260,24 @@ def _length_m(area: BaseGeometry, advance_deg: float | None) -> float:
 
 
 def _steep(steps: Steps, step_share: float) -> Bools:
-    """Near the limit for two months or beyond it once, and what is near it once and hangs together with that.
+    """Near the limit for two months or beyond it once, and the neighbours of that which came near it once.
 
-    Single steps of noisy pixels come near the limit now and then; beside ground that does so lastingly, they belong
-    to it.
+    Single steps of noisy pixels come near the limit now and then; beside ground that does so lastingly, they are its
+    edge. Not further: in noise they hang together over any distance.
     """
-    from scipy.ndimage import (
-        binary_propagation,
-    )  # scipy is slow to load, and tasks that judge nothing import this
+    from scipy.ndimage import binary_dilation  # scipy is slow to load, and tasks that judge nothing import this
 
     with np.errstate(invalid="ignore"):
         sure = (steps.lasting >= step_share) | (steps.once >= 1)
         perhaps = steps.once >= step_share
-    return np.asarray(binary_propagation(sure, _EIGHT, mask=sure | perhaps), dtype=bool)
+    return np.asarray(sure | (perhaps & binary_dilation(sure, _EIGHT)), dtype=bool)
 
 
-def _beside(beyond: Bools) -> Bools:
-    """The four neighbours: a step beyond the limit is shown a pixel aside now and then, or too small."""
+def _beside(steep: Bools) -> Bools:
+    """With the four neighbours: a step beyond the limit is shown a pixel aside now and then, or too small."""
     from scipy.ndimage import binary_dilation
 
-    return np.asarray(binary_dilation(beyond), dtype=bool)
+    return np.asarray(binary_dilation(steep), dtype=bool)
 
 
 def _interior(ring: Bools) -> Bools:
