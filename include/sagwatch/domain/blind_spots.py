@@ -265,7 +265,9 @@ def _steep(steps: Steps, step_share: float) -> Bools:
     Single steps of noisy pixels come near the limit now and then; beside ground that does so lastingly, they are its
     edge. Not further: in noise they hang together over any distance.
     """
-    from scipy.ndimage import binary_dilation  # scipy is slow to load, and tasks that judge nothing import this
+    from scipy.ndimage import (
+        binary_dilation,
+    )  # scipy is slow to load, and tasks that judge nothing import this
 
     with np.errstate(invalid="ignore"):
         sure = (steps.lasting >= step_share) | (steps.once >= 1)
