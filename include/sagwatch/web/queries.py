@@ -198,7 +198,9 @@ ORDER BY zone.id
 
 _BLIND = """
 SELECT value.blind AS words,
-       array_agg(point.row * (track.grid ->> 'columns')::int + point."column" ORDER BY point.row, point."column") AS pixels
+       array_agg(
+           point.row * (track.grid ->> 'columns')::int + point."column" ORDER BY point.row, point."column"
+       ) AS pixels
 FROM sagwatch.track
 JOIN sagwatch.point ON point.track_id = track.id
 JOIN sagwatch.point_velocity value ON value.point_id = point.id
