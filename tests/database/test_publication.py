@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from sagwatch.adapters.database.publication import TOLERANCE
+from sagwatch.domain.blind_spots import Blind, GradientLimit
 from sagwatch.domain.point import point_ids
+from sagwatch.domain.sentence import WAVELENGTH_M
 from sagwatch.errors import BadRevisionError, FencedError, TryAgainError
 from tests.database.published import (
     FIRST_EPOCH,
@@ -566,3 +568,42 @@ def test_what_is_judged_after_a_revision_went_live_is_shown_without_a_new_revisi
     publish(site_ledger, 2, make_arrays(make_series(7)))
     with pytest.raises(FencedError), site_ledger.begin() as session:
         site_ledger.publication.refresh_points(session, TRACK, "revision-1", head.fence, later)
+
+
+def test_blind_spots_and_the_gradient_limit_are_shown(site_ledger):
+    los_mm = make_series(6)
+    blind = np.zeros(los_mm.shape[1:], np.uint8)
+    blind[3:5, 10:12] = Blind.BEYOND
+    limit = GradientLimit(80.0, 12.0, 42.5)
+    texts = {int(Blind.BEYOND): Blind.BEYOND.words(limit, 0.5)}
+    publish(site_ledger, 1, make_arrays(los_mm, blind=blind, blind_texts=texts, incidence_deg=42.5))
+
+    found = rows(
+        site_ledger,
+        'SELECT point.row, point."column", blind FROM analyst.current_velocities JOIN sagwatch.point ON id = point_id '
+        "WHERE blind IS NOT NULL ORDER BY 1, 2",
+    )
+    assert found == [(row, column, texts[1]) for row in (3, 4) for column in (10, 11)]
+    (told,) = rows(
+        site_ledger,
+        "SELECT pixel_m, wavelength_mm, interval_days, limit_los_mm, limit_los_mm_yr, limit_vertical_mm, "
+        "limit_vertical_mm_yr, limit_vertical_mm_m FROM analyst.gradient_limits",
+    )
+    assert told == pytest.approx(
+        (
+            limit.pixel_m,
+            1000 * WAVELENGTH_M,
+            limit.interval_days,
+            limit.los_mm,
+            limit.los_mm_yr,
+            limit.vertical_mm,
+            limit.vertical_mm * 365.25 / 12,
+            limit.vertical_mm / 80,
+        ),
+        rel=1e-6,
+    )
+
+    head = site_ledger.publication.head(TRACK)
+    with site_ledger.begin() as session:
+        site_ledger.publication.refresh_points(session, TRACK, "revision-1", head.fence, make_arrays(los_mm))
+    assert rows(site_ledger, "SELECT DISTINCT blind FROM analyst.current_velocities") == [(None,)]

@@ -23,6 +23,7 @@ GRID = Grid(epsg=32649, west=480000, north=4147200, pixel_m=80, columns=60, rows
 TRACK = "shaqu/t011a"
 EPOCHS = [date(2024, 1, 11) + timedelta(days=12 * n) for n in range(12)]
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
+BLIND_WORDS = "beyond the gradient limit <i>"
 #: Zone in (column, row) of the grid: left, upper, right, lower.
 ZONE = (25, 15, 35, 25)
 
@@ -64,6 +65,11 @@ def known(postgis_url: str) -> Iterator[KnownLedger]:
             session.flush()
     ledger.close()
     return KnownLedger(Reader(lambda: (postgis_url, "sagwatch_web")), postgis_url, velocity, has_data)
+
+
+def is_blind(row: int, column: int) -> bool:
+    """The steep flank of the bowl, three rows and four columns of it."""
+    return 20 <= row < 23 and 32 <= column < 36
 
 
 def _site(name: str = "shaqu", archived: bool = False) -> models.Site:
@@ -178,6 +184,7 @@ def _values(velocity: np.ndarray, has_data: np.ndarray) -> list[models.PointVelo
             reliable=bool(row > 4),
             why_not=None if row > 4 else "temporal coherence 0.42 is below 0.7",
             observations=20,
+            blind=BLIND_WORDS if is_blind(row, column) else None,
         )
         for id_, row, column in _places(has_data)
     ]

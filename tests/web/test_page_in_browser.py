@@ -88,6 +88,22 @@ def test_the_page_draws_the_map_and_a_click_shows_the_history(
         if folder := os.environ.get("SAGWATCH_SCREENSHOTS"):
             page.screenshot(path=Path(folder) / "page.png", full_page=True)
 
+        # A blind spot (20 to 22, 32 to 35) is hatched with dark lines, says why, and can be switched off.
+        pixel = (
+            box["height"] * 0.96 / 40 if box["height"] / 40 < box["width"] / 60 else box["width"] * 0.96 / 60
+        )
+        blind = (box["width"] / 2 + 3.5 * pixel, box["height"] / 2 + 1.5 * pixel)
+        page.locator("#map").hover(position={"x": blind[0], "y": blind[1]})
+        assert "beyond the gradient limit <i>" in page.locator("#readout").inner_text()
+        reads = """([x, y]) => { const c = document.getElementById('map'), r = devicePixelRatio;
+                   return [...c.getContext('2d').getImageData(x * r, y * r, 1, 1).data]; }"""
+        hatched = page.evaluate(reads, list(blind))
+        page.locator("#blind").uncheck()
+        plain = page.evaluate(reads, list(blind))
+        assert hatched[2] > hatched[0], f"no violet line over the blind spot: {hatched}"
+        assert plain[0] > 2 * plain[2], f"the velocity below does not come back: {plain}"
+        page.locator("#blind").check()
+
         text = page.locator("#alert-list").inner_text()
         assert "Level 2 since 2024-12-01. Ground moves away from the satellite at 120" in text
         assert "<script>alert(1)</script>" in text, "text from the ledger must be shown as it is"

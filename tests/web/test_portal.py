@@ -25,6 +25,7 @@ PATHS = [
     "/api/sites/shaqu/alerts",
     "/api/sites/shaqu/tracks/t011a/velocities?window=0",
     "/api/sites/shaqu/tracks/t011a/zones",
+    "/api/sites/shaqu/tracks/t011a/blind-spots",
     "/api/sites/shaqu/tracks/t011a/history?row=20&column=30",
 ]
 

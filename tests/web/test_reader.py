@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sagwatch.errors import TryAgainError
 from sagwatch.web.queries import NO_DATA, Reader
 
-from .conftest import EPOCHS, GRID, TRACK, ZONE, KnownLedger
+from .conftest import BLIND_WORDS, EPOCHS, GRID, TRACK, ZONE, KnownLedger, is_blind
 
 
 def test_the_velocity_layer_is_the_grid_with_no_data_where_nothing_is_published(known: KnownLedger) -> None:
@@ -54,6 +54,19 @@ def test_zones_come_in_columns_and_rows_of_the_grid(known: KnownLedger) -> None:
     np.testing.assert_allclose(corners.min(axis=0), (left, upper), atol=0.02)
     np.testing.assert_allclose(corners.max(axis=0), (right, lower), atol=0.02)
     assert (zone["id"], zone["alerted"]) == ("z1", True)
+
+
+def test_blind_spots_come_as_pixels_of_the_grid_with_their_words(known: KnownLedger) -> None:
+    (kind,) = known.reader.blind_spots("shaqu", "t011a")
+
+    assert kind["words"] == BLIND_WORDS
+    assert kind["pixels"] == [
+        row * GRID.columns + column
+        for row in range(GRID.rows)
+        for column in range(GRID.columns)
+        if is_blind(row, column)
+    ]
+    assert known.reader.blind_spots("shaqu", "t999") == []
 
 
 def test_the_overview_leaves_out_archived_sites_and_counts_every_acquisition(known: KnownLedger) -> None:

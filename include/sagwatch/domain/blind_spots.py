@@ -214,7 +214,7 @@ def blind_spots(
         Blind.BEYOND: beyond,
         Blind.HOLE: hole & ~has_data,
         Blind.RINGED: (_interior(steep | hole) & ~steep) | (hole & has_data),
-        Blind.CONTRADICTED: nothing if contradicted is None else contradicted,
+        Blind.CONTRADICTED: nothing if contradicted is None else contradicted & land,
         Blind.INCOHERENT: ~reliable & land,
         Blind.NEAR: steep | _beside(steep),
         Blind.FACE: nothing if under_face is None else under_face,
@@ -245,7 +245,7 @@ def expected_step_mm(face: Face, area: BaseGeometry, limit: GradientLimit) -> fl
         return None
     speed_m_day = _length_m(area, face.advance_deg) / (face.end - face.begin).days
     radius_m = face.depth_m / _TAN_BETA
-    bend_per_m = np.sqrt(2 * np.pi / np.e) * face.thickness_m * face.subsidence_factor / radius_m**2
+    bend_per_m = np.sqrt(2 * np.pi / np.exp(1)) * face.thickness_m * face.subsidence_factor / radius_m**2
     step_m = bend_per_m * speed_m_day * limit.interval_days * limit.pixel_m
     return float(1000 * step_m * np.cos(np.radians(limit.incidence_deg or 0.0)))
 
@@ -260,26 +260,26 @@ def _length_m(area: BaseGeometry, advance_deg: float | None) -> float:
 
 
 def _steep(steps: Steps, step_share: float) -> Bools:
-    """Near the limit for two months or beyond it once, and what is near it once and hangs together with that.
+    """Near the limit for two months or beyond it once, and the neighbours of that which came near it once.
 
-    Single steps of noisy pixels come near the limit now and then; beside ground that does so lastingly, they belong
-    to it.
+    Single steps of noisy pixels come near the limit now and then; beside ground that does so lastingly, they are its
+    edge. Not further: in noise they hang together over any distance.
     """
     from scipy.ndimage import (
-        binary_propagation,
+        binary_dilation,
     )  # scipy is slow to load, and tasks that judge nothing import this
 
     with np.errstate(invalid="ignore"):
         sure = (steps.lasting >= step_share) | (steps.once >= 1)
         perhaps = steps.once >= step_share
-    return np.asarray(binary_propagation(sure, _EIGHT, mask=sure | perhaps), dtype=bool)
+    return np.asarray(sure | (perhaps & binary_dilation(sure, _EIGHT)), dtype=bool)
 
 
-def _beside(beyond: Bools) -> Bools:
-    """The four neighbours: a step beyond the limit is shown a pixel aside now and then, or too small."""
+def _beside(steep: Bools) -> Bools:
+    """With the four neighbours: a step beyond the limit is shown a pixel aside now and then, or too small."""
     from scipy.ndimage import binary_dilation
 
-    return np.asarray(binary_dilation(beyond), dtype=bool)
+    return np.asarray(binary_dilation(steep), dtype=bool)
 
 
 def _interior(ring: Bools) -> Bools:

@@ -112,6 +112,10 @@ def _add_api(app: FastAPI, reader: Reader, visitor: Callable[..., Visitor]) -> N
     def zones(site: VisibleSite, track: str) -> dict[str, Any]:
         return {"zones": reader.zones(site, track)}
 
+    @app.get("/api/sites/{site}/tracks/{track}/blind-spots")
+    def blind_spots(site: VisibleSite, track: str) -> dict[str, Any]:
+        return {"kinds": reader.blind_spots(site, track)}
+
     @app.get("/api/sites/{site}/tracks/{track}/history")
     def history(
         site: VisibleSite,

@@ -74,6 +74,11 @@ class Reader:
             zone["polygons"] = zone.pop("shape")["coordinates"]
         return zones
 
+    def blind_spots(self, site: str, track: str) -> list[dict[str, Any]]:
+        """Why InSAR cannot see somewhere, in words, each with its pixels as row * columns + column."""
+        with self._connection() as connection:
+            return _rows(connection, _BLIND, site=site, track=track)
+
     def history(self, site: str, track: str, row: int, column: int) -> dict[str, Any] | None:
         """Current values and displacement history of one point; None where no point is published."""
         with self._connection() as connection:
@@ -189,12 +194,24 @@ WHERE track.site = :site AND track.name = :track
 ORDER BY zone.id
 """
 
+_BLIND = """
+SELECT value.blind AS words,
+       array_agg(
+           point.row * (track.grid ->> 'columns')::int + point."column" ORDER BY point.row, point."column"
+       ) AS pixels
+FROM sagwatch.track
+JOIN sagwatch.point ON point.track_id = track.id
+JOIN sagwatch.point_velocity value ON value.point_id = point.id
+WHERE track.site = :site AND track.name = :track AND value.blind IS NOT NULL
+GROUP BY value.blind ORDER BY value.blind
+"""
+
 _POINT = """
 SELECT point.id AS point_id,
        ST_X(point.geom) AS longitude, ST_Y(point.geom) AS latitude,
        velocity_mm_yr, velocity_sd_mm_yr, velocity_150d_mm_yr, velocity_150d_sd_mm_yr,
        velocity_365d_mm_yr, velocity_365d_sd_mm_yr, displacement_mm AS last_displacement_mm,
-       temporal_coherence, observations, reliable, why_not, zone_id
+       temporal_coherence, observations, reliable, why_not, zone_id, blind
 FROM sagwatch.point
 JOIN sagwatch.track ON track.id = point.track_id
 JOIN sagwatch.point_velocity ON point_velocity.point_id = point.id

@@ -24,6 +24,8 @@ export class VelocityMap {
     this.hover = hover;
     this.click = click;
     this.zones = [];
+    this.blind = new Map();
+    this.showsBlind = true;
     this.track = null;
     this.picked = null;
     this.drag = null;
@@ -37,7 +39,7 @@ export class VelocityMap {
   }
 
   /** Forget the view and what was picked, for another grid. */
-  forget() { this.view = null; this.picked = null; this.zones = []; }
+  forget() { this.view = null; this.picked = null; this.zones = []; this.blind = new Map(); }
 
   /** velocity in tenths of mm/yr and 1 where reliable, row by row; the colours end at ±scale mm/yr. */
   show(track, tenths, reliable, noData, scale) {
@@ -59,6 +61,14 @@ export class VelocityMap {
 
   showZones(zones) { this.zones = zones; this.draw(); }
 
+  /** kinds: words, and pixels as row * columns + column. */
+  showBlindSpots(kinds) {
+    this.blind = new Map(kinds.flatMap(({ words, pixels }) => pixels.map((pixel) => [pixel, words])));
+    this.draw();
+  }
+
+  hatch(shown) { this.showsBlind = shown; this.draw(); }
+
   goToZone(id) {
     const zone = this.zones.find((candidate) => candidate.id === id);
     if (!zone) return;
@@ -78,6 +88,7 @@ export class VelocityMap {
     pen.setTransform(view.scale, 0, 0, view.scale, view.x, view.y);
     pen.imageSmoothingEnabled = false;
     pen.drawImage(this.bitmap, 0, 0);
+    if (this.showsBlind) this.#drawBlindSpots();
     this.#drawZones();
     if (this.picked) {
       pen.lineWidth = 2.5 / view.scale;
@@ -85,6 +96,22 @@ export class VelocityMap {
       pen.strokeRect(this.picked.column - 0.5, this.picked.row - 0.5, 2, 2);
     }
     this.#drawScaleBar();
+  }
+
+  /** One diagonal a pixel, dark on light: the velocity below stays readable. */
+  #drawBlindSpots() {
+    const { pen, track } = this;
+    pen.beginPath();
+    for (const pixel of this.blind.keys()) {
+      const column = pixel % track.columns, row = Math.floor(pixel / track.columns);
+      pen.moveTo(column, row + 1);
+      pen.lineTo(column + 1, row);
+    }
+    for (const [style, width] of [["#ffffff", 0.36], ["#3b0a57", 0.2]]) {
+      pen.strokeStyle = style;
+      pen.lineWidth = width;
+      pen.stroke();
+    }
   }
 
   #drawZones() {
@@ -146,7 +173,7 @@ export class VelocityMap {
     const row = Math.floor((event.offsetY * devicePixelRatio - this.view.y) / this.view.scale);
     if (row < 0 || column < 0 || row >= this.track.rows || column >= this.track.columns) return null;
     const index = row * this.track.columns + column, tenths = this.tenths[index];
-    return { row, column, value: tenths === this.noData ? null : tenths / 10, reliable: Boolean(this.reliable[index]) };
+    return { row, column, value: tenths === this.noData ? null : tenths / 10, reliable: Boolean(this.reliable[index]), blind: this.blind.get(index) ?? null };
   }
 
   #moved(event) {

@@ -60,7 +60,7 @@ async function chooseTrack() {
   state.track = state.site.tracks.find((track) => track.name === $("track").value);
   $("history-body").replaceChildren(element("p", "hint", "Click a pixel of the map."));
   state.map.forget();
-  await Promise.all([showVelocities(), showZones()]);
+  await Promise.all([showVelocities(), showZones(), showBlindSpots()]);
 }
 
 const trackPath = () => `api/sites/${encodeURIComponent(state.site.name)}/tracks/${encodeURIComponent(state.track.name)}`;
@@ -115,8 +115,15 @@ async function showZones() {
   state.map.showZones((await (await ask(`${trackPath()}/zones`)).json()).zones);
 }
 
+async function showBlindSpots() {
+  const { track } = state;
+  const { kinds } = await (await ask(`${trackPath()}/blind-spots`)).json();
+  if (track === state.track) state.map.showBlindSpots(kinds);
+}
+
 function readout(place) {
   $("readout").textContent = !place ? "" : place.value === null ? "no data" : `${place.value.toFixed(1)} mm/yr${place.reliable ? "" : ", not reliable"}`;
+  if (place?.blind && $("blind").checked) $("readout").textContent += ` — ${place.blind}`;
 }
 
 // ---- history of a point -----------------------------------------------------------------------------------------
@@ -135,6 +142,7 @@ async function showHistory({ row, column }) {
     ["Last 365 days", rate(point.velocity_365d_mm_yr, point.velocity_365d_sd_mm_yr)],
     ["Whole record", rate(point.velocity_mm_yr, point.velocity_sd_mm_yr)],
     ["Reliable", point.reliable ? "yes" : `no: ${point.why_not ?? "see the documentation"}`],
+    ...(point.blind ? [["Blind spot", point.blind]] : []),
     ["Point", `${point.point_id} at ${point.latitude.toFixed(5)} N, ${point.longitude.toFixed(5)} E`]]) {
     const line = element("tr");
     line.append(element("th", "", name), element("td", "", value));
@@ -197,6 +205,7 @@ async function guarded(act) {
 state.map = new VelocityMap($("map"), { hover: readout, click: (place) => guarded(() => showHistory(place)) });
 $("site").addEventListener("change", () => guarded(chooseSite));
 $("track").addEventListener("change", () => guarded(chooseTrack));
+$("blind").addEventListener("change", () => state.map.hatch($("blind").checked));
 $("window").addEventListener("change", () => guarded(showVelocities));
 $("scale").addEventListener("change", () => guarded(showVelocities));
 guarded(loadOverview);
