@@ -267,11 +267,6 @@ class UnwrappingRules(_Strict):
     bridge: bool = Field(
         default=False, description="Join the connected components of each interferogram (MintPy's bridging)."
     )
-    closure: Literal["report", "mask", "repair"] = Field(
-        default="report",
-        description="A pixel whose interferograms contradict each other by whole cycles: count it, leave the "
-        "interferogram that is at fault out there, or add the cycles where the fault is beyond doubt.",
-    )
 
 
 class CorrectionRules(_Strict):
