@@ -50,7 +50,8 @@ def test_components_that_are_off_by_whole_cycles_come_back(cycles):
         if added:
             expected[added] = expected.get(added, 0) + pixels[label]
     assert found == Bridging(3, sum(expected.values()), expected)
-    assert mended.component is layers.component and mended.coherence is layers.coherence
+    assert mended.component is layers.component
+    assert mended.coherence is layers.coherence
 
 
 def test_water_and_pixels_without_phase_are_in_no_component():

@@ -225,7 +225,7 @@ class Product(Base):
 class Interferogram(Base):
     """A product on the track's grid, as one immutable HDF5 file (``path`` is relative to the data folder).
 
-    ``unwrapping`` says what was found and done about whole cycles; a treated interferogram names its ``original_id``.
+    ``unwrapping`` says what was found and done about whole cycles.
     """
 
     __tablename__ = "interferogram"

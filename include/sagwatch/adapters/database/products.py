@@ -71,8 +71,7 @@ class Products:
                 & (models.Interferogram.pair_id == models.Product.pair_id),
             )
             .where(models.Product.job_name == job_name)
-            # Of a treated interferogram and its original, the one in the stack.
-            .order_by(models.Product.fetched_at.desc(), models.Interferogram.state)
+            .order_by(models.Product.fetched_at.desc())
             .limit(1)
         )
         with self._ledger.begin() as session:
