@@ -6,9 +6,10 @@ import h5py
 import numpy as np
 import pytest
 
+from sagwatch.engine.closure import CYCLE_RAD
 from sagwatch.engine.interferogram import Layers, write_interferogram
 from sagwatch.engine.mintpy_programs import run_program
-from sagwatch.engine.unwrapping import CYCLE_RAD, Bridging, bridge_components
+from sagwatch.engine.unwrapping import Bridging, bridge_components
 
 ROWS, COLUMNS = 120, 160
 DATES = date(2024, 1, 5), date(2024, 1, 17)
@@ -50,7 +51,8 @@ def test_components_that_are_off_by_whole_cycles_come_back(cycles):
         if added:
             expected[added] = expected.get(added, 0) + pixels[label]
     assert found == Bridging(3, sum(expected.values()), expected)
-    assert mended.component is layers.component and mended.coherence is layers.coherence
+    assert mended.component is layers.component
+    assert mended.coherence is layers.coherence
 
 
 def test_water_and_pixels_without_phase_are_in_no_component():

@@ -17,7 +17,8 @@ def test_bridging_makes_other_interferograms_and_the_ledger_says_what_it_did(tmp
         system.sim.show(3)
         system.run()
         plain = system.query(_ROWS)
-        assert plain and all(row[4] is None for row in plain)
+        assert plain
+        assert all(row[4] is None for row in plain)
         # As after a change of the site file: every product once more.
         system.execute(
             "DELETE FROM sagwatch.interferogram", "DELETE FROM sagwatch.product",

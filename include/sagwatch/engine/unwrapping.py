@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sagwatch.engine.closure import CYCLE_RAD
 from sagwatch.engine.interferogram import Layers
 
-CYCLE_RAD = 2 * np.pi
 #: MintPy's defaults: radius of the patches at both ends of a bridge, least size of a component, pixels.
 RADIUS, LEAST_PIXELS = 50, 2500.0
 
@@ -50,7 +50,7 @@ def bridge_components(layers: Layers, land: NDArray[np.bool_] | None = None) -> 
     land
         False where a component does not count because it is water; the grid's shape.
     """
-    from mintpy.objects.conncomp import connectComponent, label_conn_comp  # noqa: PLC0415 (slow to import)
+    from mintpy.objects.conncomp import connectComponent, label_conn_comp
 
     if layers.component is None:
         return layers, Bridging(0, 0, {})
