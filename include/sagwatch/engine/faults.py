@@ -44,7 +44,7 @@ class Attribution:
         for triangle in triangles(pairs):
             for pair in triangle.pairs:
                 self._of[pair].add(triangle)
-        self._explains = lru_cache(_KEPT)(self._explained_by)
+        self._needed = lru_cache(_KEPT)(self._needed_by)
         self._at_fault = lru_cache(_KEPT)(self._unique)
 
     def of(self, pair: Pair) -> list[Triangle]:
@@ -69,7 +69,7 @@ class Attribution:
 
     def depends_on(self, pair: Pair) -> list[Triangle]:
         """All triangles that have a say in what is decided about a pair."""
-        mates = self._mates(self._mates({pair}))
+        mates = self._mates({pair})
         return sorted({triangle for one in mates for triangle in self._of[one] | self._beside(one)})
 
     def _mates(self, pairs: Collection[Pair]) -> set[Pair]:
@@ -85,8 +85,8 @@ class Attribution:
         """Triangles that share a pair with its own, or with such a one: a second fault may hide in between."""
         return self._near(self._near(self._of[pair])) - self._of[pair]
 
-    def _explained_by(self, pair: Pair) -> Cycles:
-        """The cycles that this pair alone would need to have too many; 0 where that explains nothing."""
+    def _needed_by(self, pair: Pair) -> Cycles:
+        """The cycles too many in this pair that its own triangles agree on; 0 where they do not."""
         needed: Cycles | None = None
         for triangle in self.of(pair):
             whole, known = self._closure(triangle)
@@ -98,15 +98,20 @@ class Attribution:
             needed, seen = np.where(seen, needed, cycles), seen | known
         if needed is None:
             raise ValueError(f"no triangle has pair {pair}")
-        for triangle in self._beside(pair):
-            agrees = agrees & (self._closure(triangle)[0] == 0)
         return np.where(agrees, needed, 0).astype(np.int16)
 
     def _unique(self, pair: Pair) -> Cycles:
-        alone = self._explains(pair)
-        for mate in self._mates({pair}) - {pair}:
-            alone = np.where(self._explains(mate) != 0, 0, alone)
-        return alone.astype(np.int16)
+        fault = self._needed(pair)
+        for triangle in self._beside(pair):
+            fault = np.where(self._closure(triangle)[0] == 0, fault, 0)
+        for rival in self._mates({pair}) - {pair}:
+            # It explains as much if it lies in all of the pair's triangles that are known; others are silent by now.
+            shared = self._of[pair] & self._of[rival]
+            as_much = self._needed(rival) != 0
+            for triangle in self._of[pair] - shared:
+                as_much = as_much & ~self._closure(triangle)[1]
+            fault = np.where(as_much, 0, fault)
+        return fault.astype(np.int16)
 
 
 @dataclass(frozen=True)
