@@ -242,6 +242,11 @@ class UnwrappingRules(_Strict):
         description="A pixel whose interferograms contradict each other by whole cycles: count it, leave the "
         "interferogram that is at fault out there, or add the cycles where the fault is beyond doubt.",
     )
+    repair_least_pixels: int = Field(
+        default=25,
+        ge=1,
+        description="With closure: repair, smaller regions of equal cycles are left out instead.",
+    )
 
 
 class CorrectionRules(_Strict):

@@ -21,6 +21,7 @@ from sagwatch.adapters.database.products import Products
 from sagwatch.adapters.database.publication import Publication
 from sagwatch.adapters.database.revisions import Revisions
 from sagwatch.adapters.database.sites import Sites
+from sagwatch.adapters.database.unwrapping import Unwrapping
 
 
 class Ledger:
@@ -49,6 +50,7 @@ class Ledger:
         self.alerts = Alerts(self)
         self.outbox = Outbox(self)
         self.publication = Publication(self)
+        self.unwrapping = Unwrapping(self)
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
