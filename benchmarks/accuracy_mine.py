@@ -30,7 +30,8 @@ from sagwatch.engine.store import TrackStore
 from sagwatch.settings import ProductSettings
 from sagwatch.simulation import air, ground, motion
 from sagwatch.simulation.granule import Granule
-from sagwatch.simulation.look import line_of_sight
+from sagwatch.simulation.ground import vegetated_share
+from sagwatch.simulation.interferogram import phase_bias_m
 from sagwatch.simulation.orbit import slant_range_m
 from sagwatch.simulation.passes import baseline_m
 from sagwatch.simulation.scenario import Scenario, read_scenario
@@ -58,13 +59,12 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Span:
-    """Which acquisitions and which pixels; ``side`` cuts a square of so many pixels around a place out of the mine."""
+    """Which acquisitions and which ground: ``box`` (west, south, east, north) is a part of the mine, None all of it."""
 
     first: date
     last: date
     pixel_m: int = 80
-    side: int | None = None
-    around: tuple[float, float] = (0.0, 0.0)
+    box: tuple[float, float, float, float] | None = None
     platforms: tuple[str, ...] = ("S1A",)
 
 
@@ -92,20 +92,18 @@ def scenario_of(seed: int, without: Sequence[str] = ()) -> Scenario:
 
 @dataclass(frozen=True)
 class SeenMine:
-    """Acquisitions of the mine on a grid."""
+    """Acquisitions of the mine on a grid. A part of the mine is a mine of its own, with air of its own."""
 
-    scenario: Scenario
+    whole: Scenario
     span: Span
 
     @cached_property
+    def scenario(self) -> Scenario:
+        return self.whole if self.span.box is None else self.whole.model_copy(update={"box": self.span.box})
+
+    @cached_property
     def grid(self) -> Grid:
-        whole = ground.area(self.scenario, float(self.span.pixel_m))
-        if self.span.side is None:
-            return whole
-        row, column = whole.row_column(*self.span.around)
-        top, left = max(row - self.span.side // 2, 0), max(column - self.span.side // 2, 0)
-        side, pixel = self.span.side, whole.pixel_m
-        return Grid(whole.epsg, whole.west + left * pixel, whole.north - top * pixel, pixel, side, side)
+        return ground.area(self.scenario, float(self.span.pixel_m))
 
     @cached_property
     def passes(self) -> dict[date, int]:
@@ -182,7 +180,7 @@ class SeenMine:
             "looks": f"{in_range}x{in_azimuth}",
             "apply_water_mask": True,
         }
-        made = world.make(Order("accuracy", "INSAR_ISCE_MULTI_BURST", words), work)
+        made = world.make(Order("acc0acc0", "INSAR_ISCE_MULTI_BURST", words), work)
         (work / "layers").mkdir()
         product = unpack_product(made.file, work / "layers", ProductSettings())
         parameters = parse_parameters(product.parameters_text)
@@ -229,6 +227,20 @@ class SeenMine:
         first = at(dates[0])
         return np.stack([(at(day) - first).astype(np.float32) for day in dates])
 
-    def up(self) -> Floats:
-        """Share of vertical motion that the line of sight sees."""
-        return line_of_sight(self.scenario, PATH, self.grid)[2]
+    def bias_m(self, dates: Sequence[date]) -> NDArray[np.float32]:
+        """What the bias of short pairs feigns since the first date; shape (n_dates, rows, columns).
+
+        It is no part of an acquisition: the history is that of all pairs with equal weights, so it is nearly, but not
+        exactly, what the weighted solution contains.
+        """
+        number = {day: i for i, day in enumerate(dates)}
+        pairs = self.pairs()
+        design = np.zeros((len(pairs), len(dates)))
+        for row, (first, second) in zip(design, pairs, strict=True):
+            row[number[first]], row[number[second]] = -1, 1
+        share = vegetated_share(self.scenario, self.grid)
+        greenest = np.unravel_index(int(np.argmax(share)), share.shape)
+        at_greenest = [phase_bias_m(self.scenario, *pair, self.grid)[greenest] for pair in pairs]
+        history, *_ = np.linalg.lstsq(design[:, 1:], np.array(at_greenest), rcond=None)
+        steps = np.concatenate([[0.0], history])[:, None, None]
+        return (steps * share / share[greenest]).astype(np.float32)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -85,11 +85,6 @@ def velocity_mm_yr(los_m: Series, dates: Sequence[date], days: int | None) -> tu
     line = fit_windows(dates, los_m.reshape(len(dates), -1), [window])["it"]
     shape = los_m.shape[1:]
     return 1000 * line.velocity_m_yr.reshape(shape), 1000 * line.velocity_std_m_yr.reshape(shape)
-
-
-def until(dates: Sequence[date], end: int) -> slice:
-    """The epochs up to one of them, it included."""
-    return slice(0, end + 1)
 
 
 @dataclass(frozen=True)
@@ -167,11 +162,11 @@ def find_trough(
     return best if best is not None and best.true_mm_yr < -MOVED_MM else None
 
 
-def score_trough(trough: Trough, los_m: Series, truth_m: Series, dates: Sequence[date]) -> dict[str, float]:
+def score_trough(trough: Trough, los_m: Series, truth_m: Series, dates: Sequence[date]) -> dict[str, Any]:
     """Errors of a trough's velocity over 365 days, mm/yr: at its fastest observable pixel, and of the fastest tenth."""
-    upto = until(dates, trough.end)
-    seen = velocity_mm_yr(los_m[upto], dates[: trough.end + 1], 365)[0]
-    true = velocity_mm_yr(truth_m[upto], dates[: trough.end + 1], 365)[0]
+    upto = slice(0, trough.end + 1)
+    seen = velocity_mm_yr(los_m[upto], dates[upto], 365)[0]
+    true = velocity_mm_yr(truth_m[upto], dates[upto], 365)[0]
     error = seen - true
     fast = trough.observable & (true <= np.quantile(true[trough.observable], 0.1))
     goal = max(5.0, 0.05 * abs(trough.true_mm_yr))
@@ -179,7 +174,7 @@ def score_trough(trough: Trough, los_m: Series, truth_m: Series, dates: Sequence
         "true_mm_yr": trough.true_mm_yr,
         "error_mm_yr": float(error[trough.pixel]),
         "error_percent": float(100 * error[trough.pixel] / trough.true_mm_yr),
-        "within_goal": float(abs(error[trough.pixel]) <= goal),
+        "within_goal": bool(abs(error[trough.pixel]) <= goal),
         "fastest_tenth_rmse_mm_yr": rms(error[fast]),
         "deepest_true_mm_yr": trough.deepest_true_mm_yr,
         "observable_share": trough.observable_share,
@@ -195,11 +190,6 @@ def coverage(velocity: Series, sd: Series, truth: Series, pixels: Bools, factor:
 def flagged_share(flagged: Bools, unobservable: Bools) -> float:
     """Share of the unobservable pixels that are flagged; NaN where nothing is unobservable."""
     return float(flagged[unobservable].mean()) if unobservable.any() else float("nan")
-
-
-def patches(mask: Bools) -> int:
-    """How many connected areas a mask has."""
-    return int(label(mask)[1])
 
 
 def rms(values: NDArray[np.floating]) -> float:
