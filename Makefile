@@ -7,6 +7,7 @@
 #   make psql [SITE=shaqu] [ROLE=analyst|owner] [SQL="SELECT ..."]
 #   make bench-run JSON=FILE [SIZES=40,20]
 #   make bench-alerts JSON=FILE [SEED=n] [SMALL=1]
+#   make bench-accuracy JSON=FILE SEED=n [SMALL=1]
 #   make ten-years FOLDER=new/folder
 #   make bench-engine JSON=FILE [ARGS="--side 100 --epochs 30,60"]
 #   make bench-frame JSON=FILE [ARGS="--pixels 1000000 --memory-mb 256"]
@@ -24,7 +25,7 @@ LAUNCHER = @$(PYTHON) -B -m launcher
 SITE ?= shaqu
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop clean test status psql lock lint bench-run bench-alerts ten-years bench-engine bench-frame kill-test kill-update property-test real-data-test
+.PHONY: help run stop clean test status psql lock lint bench-run bench-alerts bench-accuracy ten-years bench-engine bench-frame kill-test kill-update property-test real-data-test
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -52,6 +53,11 @@ bench-run:
 bench-alerts:
 	$(if $(JSON),,$(error say where the figures go: make bench-alerts JSON=FILE))
 	$(LAUNCHER) bench-alerts '$(JSON)' $(if $(SEED),--seed '$(SEED)') $(if $(SMALL),--small)
+
+bench-accuracy:
+	$(if $(JSON),,$(error say where the figures go: make bench-accuracy JSON=FILE SEED=n))
+	$(if $(SEED),,$(error say which mine is measured: SEED=n, any number that nothing was tuned with))
+	$(LAUNCHER) bench-accuracy '$(JSON)' --seed '$(SEED)' $(if $(SMALL),--small)
 
 ten-years:
 	$(if $(FOLDER),,$(error say where the history goes: make ten-years FOLDER=new/folder))

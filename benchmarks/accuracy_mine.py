@@ -1,7 +1,7 @@
-"""The simulated mine as the accuracy benchmark sees it: a stack of one track, through Sagwatch's own reading, and the truth.
+"""The simulated mine as the accuracy benchmark sees it: a stack of one track, and the truth.
 
-The simulator makes HyP3's zips, `product_zip` and `product_rasters` read them and `TrackStore` stores them: what is solved
-is what a site would have. Only HTTP and the ledger are left out.
+The simulator makes HyP3's zips, `product_zip` and `product_rasters` read them and `TrackStore` stores them: what is
+solved is what a site would have. Only HTTP and the ledger are left out.
 """
 
 from __future__ import annotations
@@ -140,7 +140,11 @@ class SeenMine:
         """The pairs that Sagwatch would order."""
         acquisitions = [
             Acquisition(
-                f"shaqu/t{PATH:03d}a", granule.acquired.date(), granule.acquired, granule.platform, (granule.name,),
+                f"shaqu/t{PATH:03d}a",
+                granule.acquired.date(),
+                granule.acquired,
+                granule.platform,
+                (granule.name,),
                 granule.baseline_m,
             )
             for granule in self.granules
@@ -199,7 +203,7 @@ class SeenMine:
     # --- truth --------------------------------------------------------------------------------------------------------
 
     def truth_m(self, dates: Sequence[date], only: str | None = None) -> NDArray[np.float32]:
-        """True LOS displacement since the first of the dates, shape (n_dates, rows, columns), not referenced in space."""
+        """True LOS displacement since the first of the dates; shape (n_dates, rows, columns), without a reference."""
         return np.stack(
             [
                 motion.displacement_m(self.scenario, PATH, dates[0], day, self.grid, only).astype(np.float32)
@@ -216,6 +220,7 @@ class SeenMine:
 
         ``topographic`` is the height model's error times the baseline; the others as in `simulation.air`.
         """
+
         def at(day: date) -> Floats:
             if name == "topographic":
                 track = self.scenario.track(PATH)

@@ -1,8 +1,8 @@
 """MintPy's standard chain on the very interferograms that Sagwatch solved: its own programs, its own default settings.
 
 The steps of `smallbaselineApp.py` after loading, with the defaults of its template: no network changes, no unwrapping
-correction, weighted inversion, ERA5 by PyAPS, no ramp, topographic residual, dates with a large residual left out of the
-velocity. The reference pixel is Sagwatch's.
+correction, weighted inversion, ERA5 by PyAPS, no ramp, topographic residual, dates with a large residual left out of
+the velocity. The reference pixel is Sagwatch's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from numpy.typing import NDArray
 from sagwatch.engine.mintpy_programs import export_mintpy, run_program
 
 RAW, TROPOSPHERE, TOPOGRAPHY = "timeseries.h5", "timeseries_ERA5.h5", "timeseries_ERA5_demErr.h5"
-GEOMETRY, DELAYS, MASK, EXCLUDED = "inputs/geometryGeo.h5", "inputs/ERA5.h5", "maskTempCoh.h5", "exclude_date.txt"
+GEOMETRY, DELAYS, MASK, EXCLUDED = (
+    "inputs/geometryGeo.h5",
+    "inputs/ERA5.h5",
+    "maskTempCoh.h5",
+    "exclude_date.txt",
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class MintPyChain:
 
     def topography(self) -> None:
         """Estimate the topographic residual beside a quadratic motion."""
-        words = [TROPOSPHERE, "-g", GEOMETRY, "-p", "2", "-o", TOPOGRAPHY]
+        corrected = TROPOSPHERE if (self.folder / TROPOSPHERE).exists() else RAW
+        words = [corrected, "-g", GEOMETRY, "-p", "2", "-o", TOPOGRAPHY]
         self._run("dem_error", *words)
 
     def velocity(self) -> None:

@@ -184,7 +184,9 @@ def score_trough(trough: Trough, los_m: Series, truth_m: Series, dates: Sequence
 def coverage(velocity: Series, sd: Series, truth: Series, pixels: Bools, factor: float = 1.96) -> float:
     """Share of the pixels whose interval, velocity +- factor x deviation, holds the truth."""
     known = pixels & np.isfinite(velocity) & np.isfinite(sd)
-    return float(np.mean(np.abs(velocity - truth)[known] <= factor * sd[known])) if known.any() else float("nan")
+    return (
+        float(np.mean(np.abs(velocity - truth)[known] <= factor * sd[known])) if known.any() else float("nan")
+    )
 
 
 def flagged_share(flagged: Bools, unobservable: Bools) -> float:

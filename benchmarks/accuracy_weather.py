@@ -22,7 +22,7 @@ def write_weather(
     *,
     preliminary: bool = False,
 ) -> Path:
-    """Write the GRIB of each date for the area and the hour that MintPy would ask for; return MintPy's weather folder."""
+    """Write the GRIB of each date for the area and hour that MintPy would ask for; return MintPy's weather folder."""
     place = folder / MODEL
     place.mkdir(parents=True)
     hour = weather_hour(attributes)

@@ -230,6 +230,16 @@ def bench_alerts(arguments: argparse.Namespace) -> int:
     return _python("-m", "benchmarks.alerts", *words)
 
 
+def bench_accuracy(arguments: argparse.Namespace) -> int:
+    """Compare displacements and velocities with the truth of a simulated mine, beside MintPy's."""
+    install.check_machine(ROOT)
+    install.ensure_system_packages(database=False)
+    install.ensure_environment(ROOT)
+    words = ["--small"] if arguments.small else []
+    words += ["--seed", str(arguments.seed), "--json", str(Path(arguments.file).resolve())]
+    return _python("-m", "benchmarks.accuracy", *words)
+
+
 def ten_years(arguments: argparse.Namespace) -> int:
     """Let a simulated mine live for ten years, and write what people would have been told."""
     install.check_machine(ROOT)
@@ -328,6 +338,10 @@ def _parser() -> argparse.ArgumentParser:
     one = command("bench-alerts", bench_alerts)
     one.add_argument("file")
     one.add_argument("--seed", type=int, default=1)
+    one.add_argument("--small", action="store_true")
+    one = command("bench-accuracy", bench_accuracy)
+    one.add_argument("file")
+    one.add_argument("--seed", type=int, required=True)
     one.add_argument("--small", action="store_true")
     command("ten-years", ten_years).add_argument("folder")
     for name, function in (("bench-engine", bench_engine), ("bench-frame", bench_frame)):
