@@ -238,18 +238,22 @@ def _ends(dates: Sequence[date]) -> tuple[int, ...]:
     return tuple(reversed(ends))
 
 
-def error_budget(stack: Stack, judge: Judge) -> dict[str, dict[str, float]]:
+def error_budget(stack: Stack, judge: Judge, uncorrected: Solved) -> dict[str, dict[str, float]]:
     """What each disturbance alone does on stable ground, from its truth: the inversion passes it on as it is.
 
     What belongs to an acquisition, or to its baseline, agrees in all pairs; so the solution contains exactly this. The
-    bias does not, and is near. What the whole error has beyond their sum is decorrelation noise and wrong cycles.
+    bias does not, and is near. ``rest`` is what the uncorrected solution's error has beyond them: decorrelation noise,
+    wrong cycles, and how far the bias is from what is said of it.
     """
-    found = {}
+    parts = {}
     for name in PARTS:
         made = (
             stack.mine.bias_m(judge.dates) if name == "bias" else stack.mine.disturbance_m(name, judge.dates)
         )
-        part_m = referenced(made, stack.pixel)
+        parts[name] = referenced(made, stack.pixel)
+    parts["rest"] = uncorrected.los_m - judge.truth_m - sum(parts.values())
+    found = {}
+    for name, part_m in parts.items():
         scores = score_stable(part_m, np.zeros_like(part_m), judge.dates, judge.stable, judge.ends)
         found[name] = {key: value for key, value in asdict(scores).items() if key != "pixels"}
     return found
@@ -323,7 +327,7 @@ def measure(mine: SeenMine, folder: Path) -> dict[str, Any]:
     our_scores = {name: judge.scores(one) for name, one in ours.items()}
     their_scores = {name: judge.scores(one) for name, one in mintpy.items()}
     lost = lost_weather(stack, judge, chain, mintpy, folder) if mine.scenario.weather else None
-    budget = error_budget(stack, judge)
+    budget = error_budget(stack, judge, ours["none"])
     clock.lap("scores")
     published, standard = list(our_scores.values())[-1], list(their_scores.values())[-1]
     return {
