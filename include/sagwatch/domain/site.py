@@ -267,10 +267,10 @@ class UnwrappingRules(_Strict):
     bridge: bool = Field(
         default=False, description="Join the connected components of each interferogram (MintPy's bridging)."
     )
-    closure: Literal["report", "mask", "repair"] = Field(
+    closure: Literal["report"] = Field(
         default="report",
-        description="A pixel whose interferograms contradict each other by whole cycles: count it, leave the "
-        "interferogram that is at fault out there, or add the cycles where the fault is beyond doubt.",
+        description="A pixel whose interferograms contradict each other by whole cycles round a triangle of dates: it "
+        "is counted in each revision (numTriNonzeroIntAmbiguity.h5), nothing is changed.",
     )
 
 

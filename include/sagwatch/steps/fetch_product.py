@@ -31,6 +31,7 @@ from sagwatch.engine.geometry import Geometry
 from sagwatch.engine.hyp3_attributes import parse_parameters, product_attributes
 from sagwatch.engine.interferogram import Layers
 from sagwatch.engine.store import TrackStore
+from sagwatch.engine.unwrapping import Bridging, bridge_components
 from sagwatch.errors import BadInputError, BadProductError, GoneError, TryAgainError
 from sagwatch.settings import ProductSettings
 from sagwatch.steps.ports import InsarCloud
@@ -180,12 +181,14 @@ class _Fetch:
     def _accept(self, name: str, parameters: dict[str, str], product: ClippedProduct) -> FetchResult:
         """Write the interferogram's file, then everything about it in one transaction."""
         fetched, store = _fetched(self.job, self.zip_file), self.store
-        config = content_sha256({"grid": self.track.grid.model_dump(), "recipe": RECIPE})
+        layers, bridging = self._bridged(product)
+        bridged = {"bridging": "mintpy"} if bridging else {}
+        config = content_sha256({"grid": self.track.grid.model_dump(), "recipe": RECIPE, **bridged})
         interferogram_id = opaque_id("interferogram", self.job.pair_id, fetched.sha256, config)
         attributes = product_attributes(name, parameters, store.grid)
         # Names of burst products do not tell it, and MintPy's save_hdfeos5 wants it.
         attributes["relative_orbit"] = str(self.track.relative_orbit)
-        file_sha256 = store.write_interferogram(interferogram_id, _layers(product), attributes)
+        file_sha256 = store.write_interferogram(interferogram_id, layers, attributes)
         store.write_geometry(_geometry(product), attributes)
         processed_at = self.job.requested_at
         made = MadeInterferogram(
@@ -198,9 +201,20 @@ class _Fetch:
             perpendicular_baseline_m=_baseline_m(parameters["Baseline"], self.job.perpendicular_baseline_m),
             orbits=orbits_of(ProductName.parse(name).orbits, self.job.secondary, processed_at),
             processed_at=processed_at,
+            unwrapping=bridging.as_json() if bridging else None,
         )
         state, reason = self.ledger.products.accept(fetched, made, self.as_of)
         return FetchResult(self.job.name, _dates(self.job), state, interferogram_id, reason)
+
+    def _bridged(self, product: ClippedProduct) -> tuple[Layers, Bridging | None]:
+        """The layers, their connected components joined where the site asks for it."""
+        layers = _layers(product)
+        if not self.site.corrections.unwrapping.bridge:
+            return layers, None
+        layers, bridging = bridge_components(layers, product.land if "water_mask" in product.layers else None)
+        if bridging.bridged_pixels:
+            log.info("%s %s: bridged %s", self.track.id, _dates(self.job), bridging.as_json())
+        return layers, bridging
 
     def _quarantine(self, reason: str) -> FetchResult:
         """Keep a bad product where nothing will use it, and tell the operators."""

@@ -222,7 +222,10 @@ class Product(Base):
 
 
 class Interferogram(Base):
-    """A product on the track's grid, as one immutable HDF5 file (``path`` is relative to the data folder)."""
+    """A product on the track's grid, as one immutable HDF5 file (``path`` is relative to the data folder).
+
+    ``unwrapping`` says what was found and done about whole cycles; a treated interferogram names its ``original_id``.
+    """
 
     __tablename__ = "interferogram"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -240,6 +243,8 @@ class Interferogram(Base):
     excluded_by: Mapped[str | None]
     orbits: Mapped[str] = mapped_column(server_default=text("'unknown'"))
     processed_at: Mapped[datetime | None]
+    unwrapping: Mapped[dict[str, Any] | None]
+    original_id: Mapped[str | None] = mapped_column(ForeignKey("interferogram.id"))
     __table_args__ = (
         CheckConstraint("state IN ('accepted', 'excluded', 'withdrawn')", name="state"),
         CheckConstraint(

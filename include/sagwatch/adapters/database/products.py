@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -42,6 +42,7 @@ class MadeInterferogram:
     perpendicular_baseline_m: float | None
     orbits: Orbits
     processed_at: datetime | None
+    unwrapping: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ class Products:
                 & (models.Interferogram.pair_id == models.Product.pair_id),
             )
             .where(models.Product.job_name == job_name)
-            .order_by(models.Product.fetched_at.desc())
+            # Of a treated interferogram and its original, the one in the stack.
+            .order_by(models.Product.fetched_at.desc(), models.Interferogram.state)
             .limit(1)
         )
         with self._ledger.begin() as session:
@@ -115,6 +117,7 @@ class Products:
                     state=state,
                     reason=reason,
                     made_at=as_of,
+                    unwrapping=made.unwrapping,
                 )
                 .on_conflict_do_nothing(index_elements=["id"])
             )

@@ -1,0 +1,202 @@
+"""Which interferogram is at fault where a network contradicts itself, from the closures of its triangles alone.
+
+The rule: one interferogram explains a contradiction if every triangle that it lies in misses by the same cycles (with
+the right sign) and no other triangle near misses at all. Where exactly one does, the fault is its; that is the
+smallest change, in whole cycles, that closes the network. In a network of two neighbours this reads: one triangle
+alone is wrong, so is its long pair; two in a row are wrong by the same cycles, so is the pair they share. Anything
+else is ambiguous: two faults at once, or a triangle beside that does not exist yet. The newest triangle therefore stays
+ambiguous until the next one comes.
+
+The same rule holds for networks of more neighbours. Where two interferograms err together, the rule may name a third
+one that did not: closures cannot tell, so `repair` wants a whole region that agrees.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import label
+
+from sagwatch.domain.ids import content_sha256, opaque_id
+from sagwatch.engine.closure import CYCLE_RAD, Pair, Triangle, triangles
+
+Cycles = NDArray[np.int16]
+#: The closure of a triangle in whole cycles (0 where unknown), and where it is known.
+Closure = tuple[Cycles, NDArray[np.bool_]]
+
+#: Grows when the rule changes what is decided.
+RULE = 1
+_KEPT = 64
+
+
+class Attribution:
+    """Finds the interferogram at fault, pixel by pixel; what was computed last stays in memory."""
+
+    def __init__(self, pairs: Collection[Pair], closure: Callable[[Triangle], Closure]) -> None:
+        self._closure = lru_cache(_KEPT)(closure)
+        self._of: dict[Pair, set[Triangle]] = defaultdict(set)
+        for triangle in triangles(pairs):
+            for pair in triangle.pairs:
+                self._of[pair].add(triangle)
+        self._explains = lru_cache(_KEPT)(self._explained_by)
+        self._at_fault = lru_cache(_KEPT)(self._unique)
+
+    def of(self, pair: Pair) -> list[Triangle]:
+        """The triangles that a pair lies in."""
+        return sorted(self._of.get(pair, ()))
+
+    def at_fault(self, pair: Pair) -> Cycles:
+        """The cycles that a pair has too many, where the fault is its beyond doubt; else 0."""
+        if not self.of(pair):
+            raise ValueError(f"no triangle has pair {pair}")
+        return self._at_fault(pair)
+
+    def ambiguous(self, pair: Pair) -> NDArray[np.bool_]:
+        """Where a triangle of the pair contradicts itself and nobody knows by whose fault."""
+        found = []
+        for triangle in self.of(pair):
+            wrong = self._closure(triangle)[0] != 0
+            for one in triangle.pairs:
+                wrong = wrong & (self._at_fault(one) == 0)
+            found.append(wrong)
+        return np.logical_or.reduce(found)
+
+    def depends_on(self, pair: Pair) -> list[Triangle]:
+        """All triangles that have a say in what is decided about a pair."""
+        mates = self._mates(self._mates({pair}))
+        return sorted({triangle for one in mates for triangle in self._of[one] | self._beside(one)})
+
+    def _mates(self, pairs: Collection[Pair]) -> set[Pair]:
+        """The pairs, and those that share a triangle with one of them."""
+        return set(pairs) | {
+            mate for pair in pairs for triangle in self._of.get(pair, ()) for mate in triangle.pairs
+        }
+
+    def _near(self, found: set[Triangle]) -> set[Triangle]:
+        return {other for triangle in found for pair in triangle.pairs for other in self._of[pair]}
+
+    def _beside(self, pair: Pair) -> set[Triangle]:
+        """Triangles that share a pair with its own, or with such a one: a second fault may hide in between."""
+        return self._near(self._near(self._of[pair])) - self._of[pair]
+
+    def _explained_by(self, pair: Pair) -> Cycles:
+        """The cycles that this pair alone would need to have too many; 0 where that explains nothing."""
+        needed: Cycles | None = None
+        for triangle in self.of(pair):
+            whole, known = self._closure(triangle)
+            cycles = (triangle.sign(pair) * whole).astype(np.int16)
+            if needed is None:
+                needed, seen, agrees = cycles, known, np.ones(known.shape, np.bool_)
+                continue
+            agrees = agrees & (~known | ~seen | (cycles == needed))
+            needed, seen = np.where(seen, needed, cycles), seen | known
+        if needed is None:
+            raise ValueError(f"no triangle has pair {pair}")
+        for triangle in self._beside(pair):
+            agrees = agrees & (self._closure(triangle)[0] == 0)
+        return np.where(agrees, needed, 0).astype(np.int16)
+
+    def _unique(self, pair: Pair) -> Cycles:
+        alone = self._explains(pair)
+        for mate in self._mates({pair}) - {pair}:
+            alone = np.where(self._explains(mate) != 0, 0, alone)
+        return alone.astype(np.int16)
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is done to an interferogram; both have the grid's shape.
+
+    Attributes
+    ----------
+    cycles
+        Whole cycles that are taken away.
+    masked
+        Where its phase is left out.
+    ambiguous
+        Where it may be at fault and nothing is done; counted only.
+    """
+
+    cycles: Cycles
+    masked: NDArray[np.bool_]
+    ambiguous: NDArray[np.bool_]
+
+    @property
+    def repaired(self) -> NDArray[np.bool_]:
+        return self.cycles != 0
+
+    @property
+    def changes(self) -> bool:
+        return bool(self.masked.any() or self.repaired.any())
+
+    @property
+    def sha256(self) -> str:
+        """Names what is changed, not how it came to it."""
+        where = np.flatnonzero(self.masked | self.repaired)
+        what = np.where(self.masked, 0, self.cycles).ravel()[where]
+        return content_sha256([where.tolist(), what.tolist()])
+
+    def apply(self, phase_rad: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The treated phase: cycles taken away, NaN where it is left out."""
+        mended = phase_rad - np.float32(CYCLE_RAD) * self.cycles.astype(np.float32)
+        return np.where(self.masked, np.float32(np.nan), mended).astype(np.float32)
+
+    def as_json(self) -> dict[str, int]:
+        return {
+            "masked": int(self.masked.sum()),
+            "repaired": int(self.repaired.sum()),
+            "ambiguous": int(self.ambiguous.sum()),
+        }
+
+
+def decide(
+    attribution: Attribution, pair: Pair, rule: Literal["mask", "repair"], least_pixels: int
+) -> Treatment | None:
+    """What is to be done to an interferogram; None if it lies in no triangle, so that nothing contradicts it.
+
+    Parameters
+    ----------
+    rule
+        ``mask`` leaves its phase out where it is at fault; ``repair`` takes the cycles away where a region agrees.
+    least_pixels
+        A region (pixels that touch by their sides, the same cycles) that is smaller is masked.
+    """
+    if not attribution.of(pair):
+        return None
+    fault = attribution.at_fault(pair)
+    repaired = _regions(fault, least_pixels) if rule == "repair" else np.zeros(fault.shape, np.bool_)
+    return Treatment(
+        np.where(repaired, fault, 0).astype(np.int16),
+        (fault != 0) & ~repaired,
+        attribution.ambiguous(pair),
+    )
+
+
+def decision_key(
+    attribution: Attribution,
+    pair: Pair,
+    ids: Mapping[Pair, str],
+    rule: str,
+    least_pixels: int,
+    reference: tuple[int, int],
+) -> str:
+    """Names everything that a decision depends on: as long as it stays, so does the decision."""
+    triangles_by_ids = [[ids[one] for one in triangle.pairs] for triangle in attribution.depends_on(pair)]
+    least = least_pixels if rule == "repair" else 0
+    return opaque_id("decision", RULE, rule, least, list(reference), ids[pair], triangles_by_ids)
+
+
+def _regions(fault: Cycles, least_pixels: int) -> NDArray[np.bool_]:
+    large = np.zeros(fault.shape, np.bool_)
+    for cycles in np.unique(fault[fault != 0]):
+        regions, _ = label(fault == cycles)
+        sizes = np.bincount(regions.ravel())
+        sizes[0] = 0
+        large |= sizes[regions] >= least_pixels
+    return large
