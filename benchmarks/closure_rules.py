@@ -19,7 +19,7 @@ from sagwatch.simulation.scenario import Scenario, read_scenario
 
 PATH, LOOKS = 11, 80
 PIXEL_M = 80.0
-LEAST = (1, 5, 25, 100)
+LEAST = (1, 5, 25)
 
 
 def true_rad(scenario: Scenario, pair: Pair, grid) -> np.ndarray:
@@ -78,22 +78,37 @@ def report(attribution: Attribution, pairs, truth, made, land) -> None:
     fault = {p: attribution.at_fault(p) for p in inner}
     ambiguous = {p: attribution.ambiguous(p) for p in inner}
     total = sum(int(one.sum()) for one in wrong.values())
-    print(f"{len(inner)} interferograms of {int(land.sum())} pixels on land; "
-          f"{total} observations have whole cycles too many ({total / len(inner) / land.sum():.2%})")
+    print(
+        f"{len(inner)} interferograms of {int(land.sum())} pixels on land; "
+        f"{total} observations have whole cycles too many ({total / len(inner) / land.sum():.2%})"
+    )
     named = {p: fault[p] != 0 for p in inner}
     right = sum(int((named[p] & (fault[p] == truth[p])).sum()) for p in inner)
     innocent = sum(int((named[p] & (truth[p] == 0)).sum()) for p in inner)
     every = sum(int(named[p].sum()) for p in inner)
     unseen = sum(int((wrong[p] & ~named[p] & ~ambiguous[p]).sum()) for p in inner)
     held = sum(int((wrong[p] & ambiguous[p]).sum()) for p in inner)
-    print(f"named {every}: right {right}, an innocent one {innocent}, wrong number {every - right - innocent}; "
-          f"errors ambiguous {held}, errors that no closure shows {unseen}")
+    print(
+        f"named {every}: right {right}, an innocent one {innocent}, wrong number {every - right - innocent}; "
+        f"errors ambiguous {held}, errors that no closure shows {unseen}"
+    )
     inside = {p: made[p].components > 0 for p in inner}
     for coherent, label in ((True, "in a connected component"), (False, "in none")):
         where = {p: named[p] & (inside[p] == coherent) for p in inner}
         count = sum(int(where[p].sum()) for p in inner)
         good = sum(int((where[p] & (fault[p] == truth[p])).sum()) for p in inner)
         print(f"  {label}: named {count}, right {good / max(count, 1):.1%}")
+    for witnesses in (1, 2, 3):
+        where = {p: named[p] & (len(attribution.of(p)) == witnesses) for p in inner}
+        count = sum(int(where[p].sum()) for p in inner)
+        good = sum(int((where[p] & (fault[p] == truth[p])).sum()) for p in inner)
+        large = {p: where[p] & _large(fault[p], 5) for p in inner}
+        many = sum(int(large[p].sum()) for p in inner)
+        fine = sum(int((large[p] & (fault[p] == truth[p])).sum()) for p in inner)
+        print(
+            f"  by {witnesses} triangles: named {count}, right {good / max(count, 1):.1%}; "
+            f"in regions of 5 pixels {many}, right {fine / max(many, 1):.1%}"
+        )
     for least in LEAST:
         repaired = good = broken = masked = masked_good = 0
         for p in inner:
@@ -103,11 +118,23 @@ def report(attribution: Attribution, pairs, truth, made, land) -> None:
             broken += int((treated.repaired & (truth[p] == 0)).sum())
             masked += int(treated.masked.sum())
             masked_good += int((treated.masked & (truth[p] != 0)).sum())
-        print(f"repair, regions of {least:>3} pixels: repaired {repaired}, right {good / max(repaired, 1):.1%}, "
-              f"good ones broken {broken}; masked {masked}, of them wrong {masked_good / max(masked, 1):.1%}; "
-              f"errors left {total - good - masked_good + broken} of {total}")
+        print(
+            f"repair, regions of {least:>3} pixels: repaired {repaired}, right {good / max(repaired, 1):.1%}, "
+            f"good ones broken {broken}; masked {masked}, of them wrong {masked_good / max(masked, 1):.1%}; "
+            f"errors left {total - good - masked_good + broken} of {total}"
+        )
     regions = [ndimage.label(named[p])[1] for p in inner]
     print(f"interferograms that change: {sum(bool(n) for n in regions)} of {len(inner)}")
+
+
+def _large(fault: np.ndarray, least: int) -> np.ndarray:
+    found = np.zeros(fault.shape, bool)
+    for number in np.unique(fault[fault != 0]):
+        labels, _ = ndimage.label(fault == number)
+        sizes = np.bincount(labels.ravel())
+        sizes[0] = 0
+        found |= sizes[labels] >= least
+    return found
 
 
 if __name__ == "__main__":

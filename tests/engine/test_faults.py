@@ -110,6 +110,14 @@ def test_repair_wants_a_region_that_agrees_and_gives_the_truth_back():
     assert not any(other.changes for other in others)
 
 
+def test_what_one_triangle_alone_tells_is_masked_and_never_repaired():
+    shape = (6, 6)
+    one = attribution(network(), {pair(3, 5): np.ones(shape, np.int16)}, shape)
+    assert decide(one, pair(3, 5), "repair", 1).as_json() == {"masked": 36, "repaired": 0, "ambiguous": 0}
+    wider = attribution(network(3), {pair(3, 5): np.ones(shape, np.int16)}, shape)
+    assert decide(wider, pair(3, 5), "repair", 1).as_json() == {"masked": 0, "repaired": 36, "ambiguous": 0}
+
+
 def test_a_pair_in_no_triangle_is_left_alone():
     assert decide(attribution(network(1), {}), pair(0, 1), "mask", 1) is None
 

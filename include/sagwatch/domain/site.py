@@ -240,10 +240,10 @@ class UnwrappingRules(_Strict):
     closure: Literal["report", "mask", "repair"] = Field(
         default="report",
         description="A pixel whose interferograms contradict each other by whole cycles: count it, leave the "
-        "interferogram that is at fault out there, or add the cycles where the fault is beyond doubt.",
+        "interferogram that is at fault out there, or add the cycles where two triangles agree and leave out the rest.",
     )
     repair_least_pixels: int = Field(
-        default=25,
+        default=10,
         ge=1,
         description="With closure: repair, smaller regions of equal cycles are left out instead.",
     )
