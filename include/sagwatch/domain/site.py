@@ -243,7 +243,7 @@ class UnwrappingRules(_Strict):
         "interferogram that is at fault out there, or add the cycles where two triangles agree and leave out the rest.",
     )
     repair_least_pixels: int = Field(
-        default=10,
+        default=25,
         ge=1,
         description="With closure: repair, smaller regions of equal cycles are left out instead.",
     )
