@@ -8,10 +8,10 @@ else is ambiguous: two faults at once, or a triangle beside that does not exist 
 ambiguous until the next one comes.
 
 The same rule holds for networks of more neighbours. Where two interferograms err together, the rule may name a third
-one that did not: closures cannot tell. On the simulated mine (`benchmarks/closure_rules.py`, eight seeds) that spoils 40 % of what a single
-triangle tells in a bad year (it names the long pair of a network of two neighbours), 2 % of what two triangles agree on in
-regions of five pixels, and nothing in regions of 25. So `repair` wants two triangles and a region that agrees,
-and masks the rest; the long pair is the one that a network of two neighbours can spare.
+one that did not: closures cannot tell. On the simulated mine (`benchmarks/closure_rules.py`, seven seeds) that spoils
+up to two thirds of what a single triangle tells (it names the long pair of a network of two neighbours), up to 2 % of
+what two triangles agree on in regions of five pixels, and nothing in regions of 25. So `repair` wants two triangles and
+a region that agrees, and masks the rest; the long pair is the one that a network of two neighbours can spare.
 """
 
 from __future__ import annotations
