@@ -64,6 +64,17 @@ MATTERS = {
     109: Matter(
         "a network in pieces", "order a pair that joins them: network.bridge, or a larger network.max_days"
     ),
+    120: Matter(
+        "a ramp may take a trough for a tilt",
+        "set corrections.ramp.shape to none, or draw the panels in faces.geojson so that they are left out",
+    ),
+    121: Matter(
+        "the residual height may take a trough for topography",
+        "switch corrections.topography.estimate off, or lower its polynomial_order, until more acquisitions are there",
+    ),
+    122: Matter(
+        "nothing to correct with", "make the delay anew, or switch that part of the site's corrections off"
+    ),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from datetime import date
 from importlib.metadata import version
@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from sagwatch.domain.delay import DelayState, StoredDelay
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.ids import canonical_json, content_sha256
 from sagwatch.engine.checks import Finding
+from sagwatch.engine.corrections import Corrections
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.hyp3_attributes import WAVELENGTH_M
 from sagwatch.engine.interferogram import StoredInterferogram
@@ -43,6 +45,7 @@ class RevisionSettings:
     coherence_threshold: float | None = None
     min_temporal_coherence: float = 0.7
     windows: tuple[Window, ...] = STANDARD_WINDOWS
+    corrections: Corrections = Corrections()
 
     def __post_init__(self) -> None:
         if any(window.days is None for window in self.windows):
@@ -91,7 +94,7 @@ class Sealed:
 class Manifest:
     """What a revision was made from, how, and the hash of every file in it.
 
-    ``series``, ``checkpoints`` and ``stack`` are the shared files that it stands on; ``first_solved`` is the epoch from
+    ``delays`` are those of the troposphere that it took, ``series``, ``checkpoints`` and ``stack`` are the shared files that it stands on; ``first_solved`` is the epoch from
     which on its own update solved anew, 0 for a batch.
     """
 
@@ -110,6 +113,12 @@ class Manifest:
     stack: tuple[Sealed, ...] = ()
     block_epochs: int = 0
     first_solved: int = 0
+    delays: tuple[StoredDelay, ...] = ()
+
+    @property
+    def corrections(self) -> Corrections:
+        said = self.settings.get("corrections")
+        return Corrections() if said is None else Corrections(**{**said, "excluded": tuple(said["excluded"])})
 
     @property
     def folder_name(self) -> str:
@@ -133,6 +142,7 @@ class Manifest:
             "stack": [list(astuple(sealed)) for sealed in self.stack],
             "block_epochs": self.block_epochs,
             "first_solved": self.first_solved,
+            **_delays_json(self.delays),
         }
         return {**content, "sha256": content_sha256(content)}
 
@@ -148,8 +158,10 @@ def revision_id(
     reference: ReferencePoint,
     grid: Grid,
     geometry_sha256: str,
+    delays: Mapping[date, StoredDelay] | None = None,
 ) -> str:
-    """Name a solution by its inputs: the same interferograms and configuration give the same id."""
+    """Name a solution by its inputs: the same interferograms, delays and configuration give the same id."""
+    days = {day for member in members for day in (member.reference, member.secondary)}
     return content_sha256(
         {
             "format": FORMAT,
@@ -158,7 +170,21 @@ def revision_id(
             "reference": [reference.row, reference.column],
             "grid": grid.id,
             "geometry": geometry_sha256,
+            **_delays_json(used_delays(days, settings.corrections, delays or {})),
         }
+    )
+
+
+def used_delays(
+    days: Collection[date], corrections: Corrections, delays: Mapping[date, StoredDelay]
+) -> tuple[StoredDelay, ...]:
+    """The delays that a revision of these days takes: of its days, made by the method that the site wants."""
+    if not corrections.takes_files:
+        return ()
+    return tuple(
+        delays[day]
+        for day in sorted(days)
+        if day in delays and delays[day].method.lower() == corrections.troposphere
     )
 
 
@@ -197,6 +223,7 @@ def read_manifest(folder: Path) -> Manifest:
         stack=tuple(Sealed(*entry) for entry in content["stack"]),
         block_epochs=content["block_epochs"],
         first_solved=content["first_solved"],
+        delays=tuple(_delay_from_json(entry) for entry in content.get("delays", ())),
     )
 
 
@@ -239,6 +266,7 @@ def check_inputs(track: Path, manifest: Manifest, *, hashes: bool = False) -> No
         Names the missing file; with ``hashes`` also one that is not what it was.
     """
     check_sealed(track, manifest.shared, hashes=hashes)
+    check_delays(track, manifest.delays, hashes=hashes)
     if hashes:
         check_hashes(track / "interferograms", manifest.members)
     else:
@@ -279,6 +307,22 @@ def check_sealed(track: Path, files: Sequence[Sealed], *, hashes: bool) -> None:
             raise BadRevisionError(f"{path} is damaged; move it and {_REMEDY}")
 
 
+def check_delays(track: Path, delays: Sequence[StoredDelay], *, hashes: bool) -> None:
+    """Check that delay maps are there, and with ``hashes`` that they are what they were.
+
+    Raises
+    ------
+    BadRevisionError
+        Names the file.
+    """
+    for delay in delays:
+        path = track / delay.name
+        if not path.is_file():
+            raise BadRevisionError(f"{path} (delay of {delay.day}) is missing; restore it from a backup")
+        if hashes and sha256_of(path) != delay.sha256:
+            raise BadRevisionError(f"{path} is damaged; delete it, then the delay of {delay.day} is made anew")
+
+
 def file_names(folder: Path) -> list[str]:
     """List the files below a folder by their relative paths."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
@@ -290,8 +334,27 @@ def describe(path: Path, sha256: str) -> dict[str, Any]:
 
 
 def settings_json(settings: RevisionSettings) -> dict[str, Any]:
-    """Settings as plain values; a change of format never changes an id by accident."""
-    return json.loads(canonical_json(asdict(settings)))
+    """Settings as plain values; a change of format never changes an id by accident. Corrections that are off are left
+    out."""
+    values = asdict(settings)
+    if not settings.corrections.any:
+        del values["corrections"]
+    return json.loads(canonical_json(values))
+
+
+def solved_with(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the settings the raw series depends on."""
+    return {key: value for key, value in settings.items() if key != "corrections"}
+
+
+def _delays_json(delays: Sequence[StoredDelay]) -> dict[str, Any]:
+    entries = [[d.day.isoformat(), d.method, d.state.value, d.name, d.sha256] for d in delays]
+    return {"delays": entries} if entries else {}
+
+
+def _delay_from_json(entry: Sequence[str]) -> StoredDelay:
+    day, method, state, name, sha256 = entry
+    return StoredDelay(date.fromisoformat(day), method, DelayState(state), name, sha256)
 
 
 def _member_json(member: StoredInterferogram) -> list[Any]:

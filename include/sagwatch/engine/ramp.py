@@ -45,6 +45,7 @@ class Ramp:
         # Squares of hundreds of rows beside ones: scaled, the normal equations lose no digit that matters.
         scale = np.maximum(np.abs(terms).max(axis=1, initial=0.0), 1.0)
         scaled = terms / scale[:, None]
+        all_of_them = scaled @ scaled.T
 
         def fit(los_m: NDArray[np.float64]) -> NDArray[np.float64]:
             values = los_m[chosen]
@@ -52,10 +53,14 @@ class Ramp:
             n = int(np.count_nonzero(counted))
             if n > _MOST_PIXELS:
                 counted &= self._sample(n)[chosen]
-            some, known = (scaled, values) if n == values.size else (scaled[:, counted], values[counted])
-            if known.size < 2 * self.n_coefficients:
+            if np.count_nonzero(counted) < 2 * self.n_coefficients:
                 return np.full(self.n_coefficients, np.nan)
-            found = np.linalg.lstsq(some @ some.T, some @ known, rcond=None)[0]
+            if n == values.size and n <= _MOST_PIXELS:
+                normal, right = all_of_them, scaled @ values
+            else:
+                some = scaled[:, counted]
+                normal, right = some @ some.T, some @ values[counted]
+            found = np.linalg.lstsq(normal, right, rcond=None)[0]
             return np.asarray(found / scale, np.float64)
 
         return fit

@@ -7,10 +7,11 @@
       inputs/geometryGeo.h5
       timeseries.h5            virtual: displacement, metres, not masked; the blocks lie in ../../series/
       temporalCoherence.h5  numInvIfgram.h5  avgSpatialCoh.h5
-      velocity.h5              whole record, as MintPy's timeseries2velocity
+      velocity.h5              whole record, of the corrected series, as MintPy's timeseries2velocity
       velocityWindows.h5       recent windows, each with its own uncertainty
       pairsPerEpoch.h5         virtual: which epochs each pixel really observed
       networkParts.h5          into how many pieces each pixel's own network falls
+      demErr.h5  corrections.h5  maskRamp.h5  inputs/ERA5.h5   what is taken off the series, see `correction_files`
       maskTempCoh.h5  waterMask.h5  maskRedundancy.h5
       updateState.h5           what the next update takes over
       manifest.json            what it was made from, how, and the hash of every file
@@ -23,17 +24,21 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sagwatch.domain.delay import StoredDelay
 from sagwatch.domain.grid import Grid
 from sagwatch.engine.checks import Finding, check_disk, needed_bytes, refuse
+from sagwatch.engine.correction_files import VELOCITIES, Correcting, read_terms
+from sagwatch.engine.corrections import Terms, correct, strips
 from sagwatch.engine.files import ASIDE, folder_aside, make_durable, one_writer, remove_leftovers, sha256_of
 from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import (
@@ -54,6 +59,8 @@ from sagwatch.engine.manifest import (
     read_manifest,
     revision_id,
     settings_json,
+    solved_with,
+    used_delays,
     verify,
 )
 from sagwatch.engine.revision_files import (
@@ -111,9 +118,10 @@ def build_revision(
     reference: ReferencePoint,
     effort: Effort | None = None,
     *,
+    delays: Mapping[date, StoredDelay] | None = None,
     from_scratch: bool = False,
 ) -> Path:
-    """Solve a stack and write the revision's folder; return it.
+    """Solve a stack, correct its series and write the revision's folder; return it.
 
     What the newest revision solved, with the same settings, is taken up where it still holds (`update.make_plan`).
     The folder appears at once or not at all. If it is there already it is verified and left as it is:
@@ -127,6 +135,8 @@ def build_revision(
         Counts the track's revisions.
     geometry
         The track's ``geometryGeo.h5``.
+    delays
+        What is known of the troposphere's delay at each acquisition, in ``../delays``; taken where the settings want it.
     from_scratch
         Take up nothing.
 
@@ -140,14 +150,18 @@ def build_revision(
     geometry_sha256 = sha256_of(geometry) if geometry.exists() else ""
     if not geometry_sha256:
         raise BadRevisionError(f"{geometry} is missing; store the geometry of the track's first product")
-    identity = revision_id(stack.members, settings, reference, grid, geometry_sha256)
+    delays = delays or {}
+    identity = revision_id(stack.members, settings, reference, grid, geometry_sha256, delays)
     target = revisions / folder_name(number, identity)
     if target.exists():
         verify(target)
         return target
     effort = effort or Effort()
     track = revisions.parent
-    job = _Job(target, number, identity, stack, grid, geometry, geometry_sha256, settings, reference, effort)
+    used = used_delays(stack.dates, settings.corrections, delays)
+    job = _Job(
+        target, number, identity, stack, grid, geometry, geometry_sha256, settings, reference, effort, used
+    )
     with one_writer(track):
         if target.exists():  # somebody else made it while this one waited
             verify(target)
@@ -182,6 +196,7 @@ class _Job:
     settings: RevisionSettings
     reference: ReferencePoint
     effort: Effort
+    delays: tuple[StoredDelay, ...]
 
 
 def _make(job: _Job, base: Base | None) -> None:
@@ -213,11 +228,14 @@ def _make(job: _Job, base: Base | None) -> None:
         parts, old_parts = make_stack_parts(aside, stack, facts, plan.base, effort.block_epochs)
         made, same = write_solution(aside, update)
         # All large files at once: what is written after this are views of a few kilobytes.
-        hashes = make_durable([path for path in aside.rglob("*.h5") if path.name not in TEMPLATES])
+        later = (*TEMPLATES, *(VELOCITIES if job.settings.corrections.any else ()))
+        hashes = make_durable([path for path in aside.rglob("*.h5") if path.name not in later])
         sealed = seal(track, [*parts, *made], hashes)
         kept = (*old_parts, *plan.kept(same))
         shared = {kind: _together(kind, kept, sealed) for kind in KINDS}
         write_stack(aside, stack, facts, shared[STACK])
+        if job.settings.corrections.any:
+            Correcting(aside, track, job.grid, update, shared[SERIES], job.delays, plan.base).write()
         write_series(aside, update, shared[SERIES])
         names = file_names(aside)
         hashes |= make_durable([aside / name for name in names if aside / name not in hashes])
@@ -237,6 +255,7 @@ def _make(job: _Job, base: Base | None) -> None:
             stack=shared[STACK],
             block_epochs=effort.block_epochs,
             first_solved=plan.first,
+            delays=job.delays,
         )
         (aside / MANIFEST).write_text(json.dumps(manifest.as_json(), default=str) + "\n")
 
@@ -253,7 +272,7 @@ def _state(revisions: Path, base: Base) -> tuple[dict[str, KnownPair], Stale]:
 def solve_past(
     revision: Revision, stack: Stack, settings: RevisionSettings, day: date, effort: Effort | None = None
 ) -> Past:
-    """The solution as it was when ``day`` was the newest acquisition, in memory.
+    """The solution as it was when ``day`` was the newest acquisition, in memory, corrected with what is known by now.
 
     It is taken up at the checkpoints of a later revision that hold for it, so its price does not grow with the record.
 
@@ -271,7 +290,20 @@ def solve_past(
     base = Base(revision.folder.parent.parent, manifest)
     plan = make_plan(past, base, effort)
     facts = past.facts(reference.row, reference.column)
-    return Update(plan, settings, reference, facts, effort, stale).in_memory()
+    found = Update(plan, settings, reference, facts, effort, stale).in_memory()
+    if revision.terms is None:
+        return found
+    air = revision.terms.air
+    known = {} if air is None else dict(zip(manifest.epochs, air.maps.of, strict=True))
+    los_m, _ = correct(
+        settings.corrections,
+        found.los_m,
+        found.dates,
+        [known.get(epoch) for epoch in found.dates],
+        past.perpendicular_baselines_m[1],
+        revision.terms.scene,
+    )
+    return replace(found, los_m=los_m)
 
 
 def delete_revision(revisions: Path, name: str) -> None:
@@ -314,7 +346,7 @@ def _base(
         log.warning("%s; everything is solved anew", problem)
         return None
     same = (
-        manifest.settings == settings_json(settings)
+        solved_with(manifest.settings) == solved_with(settings_json(settings))
         and manifest.reference == reference
         and manifest.grid == grid
         and manifest.geometry_sha256 == geometry_sha256
@@ -376,8 +408,28 @@ class Revision:
     def epochs(self) -> tuple[date, ...]:
         return self.manifest.epochs
 
-    def los_m(self, rows: slice = slice(None)) -> NDArray[np.float32]:
-        """Displacement of some rows, shape (n_epochs, n_rows, n_columns), metres, unmasked."""
+    @cached_property
+    def terms(self) -> Terms | None:
+        """What is taken off the raw series; None where nothing is corrected."""
+        return read_terms(self.folder, self.manifest)
+
+    def los_m(self, rows: slice = slice(None), *, topography: bool = True) -> NDArray[np.float32]:
+        """Corrected displacement of some rows, shape (n_epochs, n_rows, n_columns), metres, unmasked.
+
+        ``topography`` of False leaves what the residual height feigns in it.
+        """
+        los_m = self.raw_los_m(rows)
+        if self.terms is None:
+            return los_m
+        flat = los_m.reshape(los_m.shape[0], -1)
+        offset = range(self.grid.rows)[rows].start * self.grid.columns
+        for strip in strips(flat.shape[1]):
+            pixels = slice(strip.start + offset, strip.stop + offset)
+            flat[:, strip] = self.terms.corrected(flat[:, strip], pixels, topography=topography)
+        return flat.reshape(los_m.shape)
+
+    def raw_los_m(self, rows: slice = slice(None)) -> NDArray[np.float32]:
+        """Displacement as the inversion gave it; shape as `los_m`."""
         with open_hdf5(self.folder / "timeseries.h5") as file:
             return file["timeseries"][:, rows]
 

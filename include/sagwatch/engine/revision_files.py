@@ -41,8 +41,8 @@ from sagwatch.engine.update import (
 from sagwatch.engine.velocity import Line, Window
 
 UPDATE_STATE = "updateState.h5"
-TEMPLATES = _TEMPLATE, _SOLUTION_TEMPLATE = "template.h5", "solution.h5"
-_LINE_LAYERS = (
+TEMPLATES = _TEMPLATE, SOLUTION_TEMPLATE = "template.h5", "solution.h5"
+LINE_LAYERS = (
     ("velocity", "velocity_m_yr", "m/year"),
     ("velocityStd", "velocity_std_m_yr", "m/year"),
     ("intercept", "intercept_m", "m"),
@@ -104,13 +104,13 @@ def write_solution(folder: Path, update: Update) -> tuple[list[Made], set[int]]:
 
 def write_series(folder: Path, update: Update, blocks: Sequence[Sealed]) -> None:
     """Write MintPy's series as views of the sealed blocks, relative, so that the track can be moved as a whole."""
-    stack, template = update.stack, folder / _SOLUTION_TEMPLATE
+    stack, template = update.stack, folder / SOLUTION_TEMPLATE
     baselines_m = stack.perpendicular_baselines_m[1]
     layers = (("timeseries.h5", LOS, np.float32, np.nan, "m"), ("pairsPerEpoch.h5", PAIRS, np.uint8, 0, "1"))
     for file_name, dataset, kind, fill, unit in layers:
-        with _open_file(template, folder / file_name, "timeseries", unit) as file:
+        with open_file(template, folder / file_name, "timeseries", unit) as file:
             sources = [(block.epoch, block.length, f"../../{block.name}") for block in blocks]
-            _create_view(file, dataset, (len(stack.dates), *stack.shape), kind, fill, sources)
+            create_view(file, dataset, (len(stack.dates), *stack.shape), kind, fill, sources)
             file["date"] = np.array([f"{day:%Y%m%d}" for day in stack.dates], dtype="S8")
             file["bperp"] = baselines_m
     template.unlink()
@@ -119,7 +119,7 @@ def write_series(folder: Path, update: Update, blocks: Sequence[Sealed]) -> None
 def read_line(path: Path, suffix: str) -> Line:
     """Read the lines of a velocity file; ``suffix`` names the window, empty for the whole record."""
     with open_hdf5(path) as file:
-        return Line(**{attribute: file[dataset + suffix][:] for dataset, attribute, _ in _LINE_LAYERS})
+        return Line(**{attribute: file[dataset + suffix][:] for dataset, attribute, _ in LINE_LAYERS})
 
 
 def make_stack_parts(
@@ -150,7 +150,7 @@ def make_stack_parts(
         sources = [(i, 1, f"../{stack.folder.name}/{member.id}.h5") for i, member in enumerate(members)]
         with h5py.File(one.path, "w", libver="latest") as file:
             for name, kind, fill in _stack_layers(members, facts):
-                _create_view(file, name, (len(members), *stack.shape), kind, fill, sources)
+                create_view(file, name, (len(members), *stack.shape), kind, fill, sources)
     return made, kept
 
 
@@ -173,13 +173,13 @@ def write_stack(folder: Path, stack: Stack, facts: Mapping[str, KnownPair], part
     target = (folder / _TEMPLATE).replace(folder / "inputs" / "ifgramStack.h5")
     with h5py.File(target, "r+", libver="latest") as file:
         for name, kind, fill in _stack_layers(stack.members, facts):
-            _create_view(file, name, (len(stack.members), *stack.shape), kind, fill, sources)
+            create_view(file, name, (len(stack.members), *stack.shape), kind, fill, sources)
         file["date"] = np.array([member.name.split("_") for member in stack.members], dtype="S8")
         file["bperp"] = stack.perpendicular_baselines_m[0]
         file["dropIfgram"] = np.ones(len(stack.members), dtype=np.bool_)
 
 
-def _create_view(
+def create_view(
     file: h5py.File,
     name: str,
     shape: tuple[int, int, int],
@@ -230,7 +230,7 @@ def write_template(folder: Path, attributes: Mapping[str, str]) -> Path:
 
 def _solution_template(template: Path, update: Update) -> Path:
     """Add what all files of an inversion have."""
-    path, dates = template.with_name(_SOLUTION_TEMPLATE), update.stack.dates
+    path, dates = template.with_name(SOLUTION_TEMPLATE), update.stack.dates
     own = {
         "REF_DATE": f"{dates[0]:%Y%m%d}",
         "DATE12": f"{dates[0]:%Y%m%d}_{dates[-1]:%Y%m%d}",
@@ -242,7 +242,8 @@ def _solution_template(template: Path, update: Update) -> Path:
     return path
 
 
-def _open_file(template: Path, path: Path, file_type: str, unit: str) -> h5py.File:
+def open_file(template: Path, path: Path, file_type: str, unit: str) -> h5py.File:
+    """Begin a file with the attributes of a template."""
     shutil.copyfile(template, path)
     file = h5py.File(path, "r+", libver="latest")
     file.attrs["FILE_TYPE"], file.attrs["UNIT"] = file_type, unit
@@ -262,7 +263,7 @@ def _open_layers(folder: Path, template: Path, update: Update) -> Layers:
     )
     arrays = []
     for file_name, dataset, kind, file_type in single:
-        with _open_file(template, folder / file_name, file_type, "1") as file:
+        with open_file(template, folder / file_name, file_type, "1") as file:
             at = create_array(file, dataset, shape, kind)
         arrays.append(map_at(folder / file_name, at, (shape[0] * shape[1],), kind, writable=True))
     windows: dict[str, tuple[str, Window | None]] = {WHOLE_RECORD.name: ("velocity.h5", None)}
@@ -270,7 +271,7 @@ def _open_layers(folder: Path, template: Path, update: Update) -> Layers:
     lines, line_epochs = {}, {}
     for file_name in ("velocity.h5", "velocityWindows.h5"):
         places = {}
-        with _open_file(template, folder / file_name, "velocity", "m/year") as file:
+        with open_file(template, folder / file_name, "velocity", "m/year") as file:
             for name, (of_file, window) in windows.items():
                 if of_file == file_name:
                     places[name] = _create_line(file, "" if window is None else f"_{name}", window, shape)
@@ -288,7 +289,7 @@ def _create_line(
 ) -> list[tuple[int, type]]:
     """Reserve the layers of a line; return where each begins, and its type."""
     places: list[tuple[int, type]] = []
-    for dataset, attribute, unit in _LINE_LAYERS:
+    for dataset, attribute, unit in LINE_LAYERS:
         kind = np.uint16 if attribute == "n_epochs" else np.float32
         places.append((create_array(file, dataset + suffix, shape, kind), kind))
         file[dataset + suffix].attrs["UNIT"] = unit
@@ -301,7 +302,7 @@ def _write_land(folder: Path, template: Path) -> NDArray[np.bool_]:
     """Write MintPy's water mask from the geometry; return it flat."""
     with open_hdf5(folder / "inputs" / "geometryGeo.h5") as file:
         land = file["waterMask"][:]
-    with _open_file(template, folder / "waterMask.h5", "waterMask", "1") as file:
+    with open_file(template, folder / "waterMask.h5", "waterMask", "1") as file:
         file.create_dataset("waterMask", data=land, track_times=False)
     return land.reshape(-1)
 

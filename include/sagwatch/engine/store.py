@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
+from sagwatch.domain.delay import StoredDelay
 from sagwatch.domain.grid import Grid
 from sagwatch.engine.geometry import Geometry, read_geometry, write_geometry
 from sagwatch.engine.interferogram import Layers, StoredInterferogram, write_interferogram
@@ -75,6 +77,7 @@ class TrackStore:
         reference: ReferencePoint,
         effort: Effort | None = None,
         *,
+        delays: Mapping[date, StoredDelay] | None = None,
         from_scratch: bool = False,
     ) -> Path:
         """Solve the interferograms and make the revision's folder; see `revision.build_revision`."""
@@ -87,6 +90,7 @@ class TrackStore:
             settings,
             reference,
             effort,
+            delays=delays,
             from_scratch=from_scratch,
         )
 
