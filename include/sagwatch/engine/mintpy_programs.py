@@ -20,6 +20,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from sagwatch.engine.correction_files import MASK, delay_file
+from sagwatch.engine.delay_files import DELAY
 from sagwatch.engine.files import ASIDE
 from sagwatch.engine.interferogram import COHERENCE, COMPONENT, PHASE, open_hdf5
 from sagwatch.engine.manifest import (
@@ -30,12 +32,14 @@ from sagwatch.engine.manifest import (
     read_manifest,
 )
 from sagwatch.engine.revision import Revision, read_revision
+from sagwatch.engine.sealed import LOS
 from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE
 from sagwatch.errors import BadInputError, SagwatchError
 
 _PROGRAM_SECONDS = 6 * 3600
 _LAST_LINES = 15
 _STACK = "inputs/ifgramStack.h5"
+_RAW = "timeseries.h5"
 _SERIES = {"timeseries.h5": "timeseries", "pairsPerEpoch.h5": "pairsPerEpoch"}
 
 
@@ -65,6 +69,10 @@ class Differences:
     velocity_std_max_mm_yr: float
     temporal_coherence_max: float
     counts_that_differ: int
+    #: Of the corrected series, where something is corrected: against MintPy's programs on our own raw series.
+    corrected_max_mm: float = 0.0
+    corrected_rms_mm: float = 0.0
+    corrections: str = ""
     of_pixels: int = 0
     seed: int | None = None
 
@@ -75,6 +83,12 @@ class Differences:
     def _drawn_from(self) -> str:
         return "all pixels" if self.seed is None else f"{self.of_pixels:,} pixels by chance, seed {self.seed}"
 
+    def _of_corrections(self) -> list[tuple[str, str]]:
+        if not self.corrections:
+            return []
+        difference = _pair(self.corrected_max_mm, self.corrected_rms_mm, "mm")
+        return [(f"corrected displacement ({self.corrections}): largest, rms", difference)]
+
     def table(self) -> str:
         """The differences as a Markdown table."""
         rows = (
@@ -83,6 +97,7 @@ class Differences:
             ("epochs, interferograms", f"{self.epochs}, {self.pairs}"),
             ("displacement, whole network: largest, rms", _pair(self.whole_max_mm, self.whole_rms_mm, "mm")),
             ("displacement, torn network: largest, rms", _pair(self.torn_max_mm, self.torn_rms_mm, "mm")),
+            *self._of_corrections(),
             ("velocity: largest, rms", _pair(self.velocity_max_mm_yr, self.velocity_rms_mm_yr, "mm/yr")),
             ("standard deviation of velocity: largest", f"{self.velocity_std_max_mm_yr:.1e} mm/yr"),
             ("temporal coherence: largest", f"{self.temporal_coherence_max:.1e}"),
@@ -133,7 +148,8 @@ def export_mintpy(revision: Path, target: Path) -> Path:
     """Copy a revision to a plain MintPy folder that stands alone: it can travel, and MintPy may change it.
 
     The series stays unmasked, with NaN where nothing is known; ``maskRedundancy.h5`` marks the pixels that
-    MintPy's own inversion would have set to 0.
+    MintPy's own inversion would have set to 0. Where something is corrected the corrected series stands beside it,
+    under the name that MintPy would give it (``timeseries_ERA5_ramp_demErr.h5``).
 
     Raises
     ------
@@ -145,15 +161,18 @@ def export_mintpy(revision: Path, target: Path) -> Path:
         raise BadInputError(f"{target} exists; name a folder that does not, so that nothing is overwritten")
     check_inputs(revision.parent.parent, manifest)
     target.parent.mkdir(parents=True, exist_ok=True)
+    virtual = {**_SERIES, **({delay_file(manifest.corrections): DELAY} if manifest.delays else {})}
     aside = target.parent / f"{ASIDE}{secrets.token_hex(8)}-{target.name}"
     try:
         (aside / "inputs").mkdir(parents=True)
         for name in (*manifest.files, MANIFEST):
-            if name not in (_STACK, *_SERIES):
+            if name not in (_STACK, *virtual):
                 shutil.copyfile(revision / name, aside / name)
         _copy_stack(revision / _STACK, aside / _STACK)
-        for name, dataset in _SERIES.items():
+        for name, dataset in virtual.items():
             _copy_plainly(revision / name, aside / name, (dataset,))
+        if manifest.corrections.any:
+            _write_series(aside / _RAW, aside / _corrected_name(manifest), read_revision(revision).los_m())
         aside.rename(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -208,9 +227,83 @@ def compare_with_mintpy(
             with h5py.File(folder / "waterMask.h5", "r+") as file:
                 file["waterMask"][:] = compared
         run_program("ifgram_inversion", _inversion_arguments(manifest), folder)
-        run_program("timeseries2velocity", ["timeseries.h5", "-o", "velocity.h5"], folder)
+        final = _RAW
+        if manifest.corrections.any:
+            final = _correct_by_mintpy(ours, folder, compared)
+        run_program("timeseries2velocity", [final, "-o", "velocity.h5"], folder)
         found = _differences(ours, folder, compared)
+        if manifest.corrections.any:
+            found = _with_corrected(found, ours, folder / final, compared)
         return replace(found, of_pixels=int(eligible.sum()), seed=None if sample is None else sample.seed)
+
+
+def _corrected_name(manifest: Manifest) -> str:
+    return f"timeseries{manifest.corrections.suffix}.h5"
+
+
+def _correct_by_mintpy(ours: Revision, folder: Path, compared: NDArray[np.bool_]) -> str:
+    """Correct our raw series with MintPy's programs; return the name of the corrected series.
+
+    An epoch without delay stands on what stands in for it with us: MintPy has no answer there. ``dem_error`` goes pixel by
+    pixel and skips those that are not known throughout, so those that are not compared are made unknown.
+    """
+    corrections, name = ours.manifest.corrections, "series.h5"
+    _write_series(ours.folder / _RAW, folder / name, ours.raw_los_m())
+    for needed in ("inputs/geometryGeo.h5", *([MASK] if corrections.needs_mask else [])):
+        shutil.copyfile(ours.folder / needed, folder / needed)
+    done = ""
+    if corrections.troposphere == "height_correlation":
+        done = "_tropHgt"
+        arguments = [name, "-g", "inputs/geometryGeo.h5", "-m", MASK, "-o", f"timeseries{done}.h5"]
+        run_program("tropo_phase_elevation", arguments, folder)
+    elif ours.manifest.delays and ours.terms is not None and ours.terms.air is not None:
+        done = f"_{corrections.troposphere.upper()}"
+        air = ours.terms.air
+        delays = np.array([air.epoch(i) for i in range(len(ours.epochs))], np.float32)
+        source = ours.folder / delay_file(corrections)
+        _write_series(source, folder / "delays.h5", delays.reshape(-1, *ours.grid.shape))
+        run_program("diff", [name, "delays.h5", "-o", f"timeseries{done}.h5", "--force"], folder)
+    name = f"timeseries{done}.h5" if done else name
+    if corrections.ramp != "none":
+        done += "_ramp"
+        arguments = [name, "-m", MASK, "-s", corrections.ramp, "-o", f"timeseries{done}.h5"]
+        run_program("remove_ramp", arguments, folder)
+        name = f"timeseries{done}.h5"
+    if corrections.topography:
+        done += "_demErr"
+        with h5py.File(folder / name, "r+") as file:
+            file[LOS][:] = np.where(compared, file[LOS][:], np.nan)
+        arguments = [name, "-g", "inputs/geometryGeo.h5", "-p", str(corrections.polynomial_order)]
+        run_program("dem_error", [*arguments, "-o", f"timeseries{done}.h5"], folder)
+        name = f"timeseries{done}.h5"
+    return name
+
+
+def _with_corrected(
+    found: Differences, ours: Revision, theirs: Path, compared: NDArray[np.bool_]
+) -> Differences:
+    """Add how far the corrected series are apart, where a pixel is known at all epochs."""
+    mine = ours.los_m().astype(np.float64)
+    used = compared & np.isfinite(ours.raw_los_m()).all(axis=0)
+    gap_mm = 1000.0 * (mine[:, used] - _read(theirs, LOS)[:, used])
+    return replace(
+        found,
+        # A NaN on one side only stays one, and is a problem then.
+        corrected_max_mm=_largest(gap_mm),
+        corrected_rms_mm=_root_mean(gap_mm**2),
+        corrections=ours.manifest.corrections.suffix.strip("_").replace("_", ", "),
+    )
+
+
+def _write_series(template: Path, target: Path, los_m: NDArray[np.float32]) -> None:
+    """A plain series with the dates and attributes of another file."""
+    with open_hdf5(template) as source, h5py.File(target, "w") as file:
+        file[LOS] = los_m
+        for name in ("date", "bperp"):
+            if name in source:
+                file[name] = source[name][:]
+        for key, value in source.attrs.items():
+            file.attrs[key] = value
 
 
 def _inverted_by_mintpy(ours: Revision) -> NDArray[np.bool_]:

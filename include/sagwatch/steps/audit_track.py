@@ -80,6 +80,7 @@ def problems_of(differences: Differences) -> tuple[str, ...]:
     limits = (
         ("displacement", differences.whole_max_mm, TOLERANCE_MM, "mm"),
         ("displacement in torn networks", differences.torn_max_mm, TORN_TOLERANCE_MM, "mm"),
+        ("corrected displacement", differences.corrected_max_mm, TOLERANCE_MM, "mm"),
         ("velocity", differences.velocity_max_mm_yr, TOLERANCE_MM_YR, "mm/yr"),
     )
     # Written so that a NaN is a problem too.

@@ -10,8 +10,9 @@ from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.domain.site import Site, Track
 from sagwatch.engine import checks
 from sagwatch.engine.checks import Finding
+from sagwatch.engine.correction_files import check_corrections
 from sagwatch.engine.window import Effort
-from sagwatch.steps.stack_members import stored, track_store
+from sagwatch.steps.stack_members import revision_settings, stored, track_store
 
 
 def check_stack(
@@ -37,6 +38,9 @@ def check_stack(
         {member.id for member in members} - known,
         refuse_pieces=site.network.in_pieces == "refuse",
     )
+    if members and not any(finding.refused for finding in found):
+        corrections = revision_settings(site, track).corrections
+        found += check_corrections(corrections, store.stack(members), store.grid)
     if only_new or any(finding.refused for finding in found):
         return found
     pinned, stack = ledger.sites.track(track.id), store.stack(members)

@@ -137,7 +137,7 @@ def _influence(site: Site, revision: Revision, arrays: PublishedArrays) -> Influ
     """The 10 mm contour against the ground that is in no zone."""
     has_data = arrays.reliable & revision.observed()[-1]
     in_zone = arrays.zone >= 0
-    moved = against_quiet_ground(arrays.los_mm[-1], has_data & ~in_zone)
+    moved = against_quiet_ground(arrays.latest_mm, has_data & ~in_zone)
     least_pixels = site.alerts.on_pixels(revision.grid.pixel_m).least_pixels
     return influence(revision.epochs[-1], moved, has_data, in_zone, least_pixels)
 
@@ -242,11 +242,22 @@ def _published_arrays(
         revision.grid,
         site.alerts.ring_m,
     )
+    # Tiles hold the series without the term that changes with every acquisition.
+    terms = revision.terms
+    if terms is None or terms.residual_height_m is None:
+        held_m, feigned, perpendicular_m = solution.los_m, None, ()
+    else:
+        held_m = revision.los_m(topography=False)
+        known = np.isfinite(terms.residual_height_m)
+        feigned = np.where(known, 1000 * terms.feigned(), np.nan).reshape(revision.grid.shape).astype(np.float32)
+        perpendicular_m = tuple(terms.perpendicular_m.tolist())
     worded = site.alerts.on_pixels(revision.grid.pixel_m)
     return PublishedArrays(
         grid=revision.grid,
         epochs=tuple(revision.epochs),
-        los_mm=np.where(revision.observed(), solution.los_m * np.float32(1000), np.float32(np.nan)),
+        los_mm=np.where(revision.observed(), held_m * np.float32(1000), np.float32(np.nan)),
+        topography_mm_per_m=feigned,
+        perpendicular_m=perpendicular_m,
         velocity_mm_yr={window.days: window.velocity_mm_yr for window in windows},
         velocity_sd_mm_yr={window.days: window.sd_mm_yr for window in windows},
         velocity_white_sd_mm_yr={window.days: window.sd_white_mm_yr for window in windows},

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from shapely import to_wkt
+
 from sagwatch.adapters.database.revisions import AcceptedInterferogram
+from sagwatch.domain.mine import Mine
 from sagwatch.domain.site import Site, Track
+from sagwatch.engine.corrections import Corrections
 from sagwatch.engine.interferogram import StoredInterferogram
 from sagwatch.engine.manifest import RevisionSettings
 from sagwatch.engine.store import TrackStore
@@ -27,7 +32,24 @@ def revision_settings(site: Site, track: Track) -> RevisionSettings:
         min_redundancy=site.inversion.min_redundancy,
         coherence_threshold=site.coherence.least_pixel,
         min_temporal_coherence=site.inversion.min_temporal_coherence,
+        corrections=_corrections(site, track),
     )
+
+
+def _corrections(site: Site, track: Track) -> Corrections:
+    """The site's corrections; the mine plan counts where something is fitted to the ground beside it."""
+    rules = site.corrections
+    wanted = Corrections(
+        troposphere=rules.troposphere.method,
+        missing=rules.troposphere.missing,
+        ramp=rules.ramp.shape,
+        topography=rules.topography.estimate,
+        polynomial_order=rules.topography.polynomial_order,
+    )
+    if not wanted.needs_mask:
+        return wanted
+    moving = Mine.of(site, track.grid.grid()).moving_ground
+    return replace(wanted, excluded=tuple(to_wkt(shape, rounding_precision=0) for shape in moving))
 
 
 def stored(accepted: Sequence[AcceptedInterferogram]) -> list[StoredInterferogram]:

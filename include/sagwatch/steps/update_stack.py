@@ -202,7 +202,12 @@ def _next_revision(
             parent_id=head.id if head else None,
             input_sha256=content_sha256([(member.name, member.sha256) for member in stack.members]),
             config_sha256=content_sha256(
-                [site.solution_config_sha256(track), reference.row, reference.column]
+                [
+                    site.solution_config_sha256(track),
+                    reference.row,
+                    reference.column,
+                    *settings.corrections.excluded,
+                ]
             ),
             folder=str(folder.relative_to(data)),
             manifest_sha256=sha256_of(folder / MANIFEST),
@@ -210,6 +215,7 @@ def _next_revision(
             epochs=stack.dates,
             reference_row=reference.row,
             reference_column=reference.column,
+            perpendicular_m=[float(metres) for metres in stack.perpendicular_baselines_m[1]],
             summary={"pairs": len(members), "epochs": len(stack.dates)},
         ),
         as_of,

@@ -204,9 +204,16 @@ WHERE track.site = :site AND track.name = :track AND point.row = :row AND point.
 """
 
 _SERIES = """
-SELECT epoch, los_mm[:place] FROM sagwatch.series_tile
-WHERE track_id = :track_id AND tile = :tile AND until_number IS NULL
-ORDER BY epoch
+SELECT held.epoch, held.los_mm[:place] - coalesce(nullif(topography.mm_per_m[:place], 'NaN') * seen.perpendicular_m, 0)
+FROM sagwatch.series_tile held
+JOIN sagwatch.track ON track.id = held.track_id
+LEFT JOIN sagwatch.revision ON revision.id = track.head_revision_id
+LEFT JOIN LATERAL unnest(revision.epochs, revision.perpendicular_m) AS seen (day, perpendicular_m)
+    ON seen.day = held.epoch
+LEFT JOIN sagwatch.topography_tile topography
+    ON topography.track_id = held.track_id AND topography.tile = held.tile AND topography.until_number IS NULL
+WHERE held.track_id = :track_id AND held.tile = :tile AND held.until_number IS NULL
+ORDER BY held.epoch
 """
 
 _ALERTS = """

@@ -261,6 +261,7 @@ class Revision(Base):
     manifest_sha256: Mapped[str]
     interferograms: Mapped[list[str]]
     epochs: Mapped[list[date]]
+    perpendicular_m: Mapped[list[float] | None] = mapped_column(ARRAY(REAL))
     reference_row: Mapped[int]
     reference_column: Mapped[int]
     summary: Mapped[dict[str, Any]]
@@ -354,6 +355,28 @@ class SeriesTile(Base):
             "track_id",
             "tile",
             "epoch",
+            unique=True,
+            postgresql_where=text("until_number IS NULL"),
+        ),
+    )
+
+
+class TopographyTile(Base):
+    """What the height model feigns, mm for each metre of an epoch's perpendicular baseline, with the revisions for which
+    it holds. Readers take it off `SeriesTile` (times `Revision.perpendicular_m`); NaN or no row: nothing is taken off.
+    """
+
+    __tablename__ = "topography_tile"
+    track_id: Mapped[str] = mapped_column(ForeignKey("track.id"), primary_key=True)
+    tile: Mapped[int] = mapped_column(primary_key=True)
+    from_number: Mapped[int] = mapped_column(primary_key=True)
+    until_number: Mapped[int | None]
+    mm_per_m: Mapped[list[float]]
+    __table_args__ = (
+        Index(
+            "ix_topography_tile_current",
+            "track_id",
+            "tile",
             unique=True,
             postgresql_where=text("until_number IS NULL"),
         ),

@@ -65,7 +65,7 @@ class PublishedArrays:
     grid: Grid
     #: Acquisition dates, ascending.
     epochs: tuple[date, ...]
-    #: Shape (epochs, rows, columns), relative to the first epoch.
+    #: Shape (epochs, rows, columns), relative to the first epoch; what an imperfect height model feigns is still in it.
     los_mm: Raster
     #: By length of the window in days (0, 150, 365).
     velocity_mm_yr: Mapping[int, Raster]
@@ -93,6 +93,19 @@ class PublishedArrays:
     stage_confidence: Raster
     #: The first epoch whose values may differ from the head's, where the caller knows it; None compares all.
     changed_from: date | None = None
+    #: Displacement that the height model feigns for each metre of an epoch's perpendicular baseline, mm/m: NaN where it is
+    #: unknown; None where it is not estimated. It changes with every acquisition, and the series without it does not.
+    topography_mm_per_m: Raster | None = None
+    #: Baseline of every epoch against the first, metres.
+    perpendicular_m: tuple[float, ...] = ()
+
+    @property
+    def latest_mm(self) -> Raster:
+        """Displacement at the newest epoch as readers see it."""
+        if self.topography_mm_per_m is None:
+            return self.los_mm[-1]
+        feigned = np.nan_to_num(self.topography_mm_per_m) * self.perpendicular_m[-1]
+        return (self.los_mm[-1] - feigned).astype(np.float32)
 
     def __post_init__(self) -> None:
         if list(self.epochs) != sorted(set(self.epochs)) or not self.epochs:
@@ -110,6 +123,9 @@ class PublishedArrays:
         }
         for name in _RASTERS:
             shapes[name] = (getattr(self, name).shape, self.grid.shape)
+        if self.topography_mm_per_m is not None:
+            shapes["topography"] = (self.topography_mm_per_m.shape, self.grid.shape)
+            shapes["perpendicular_m"] = ((len(self.perpendicular_m),), (len(self.epochs),))
         for name, (found, expected) in shapes.items():
             if tuple(found) != tuple(expected):
                 raise ValueError(f"{name} has shape {found}, the grid asks for {expected}")
@@ -146,10 +162,10 @@ class _TileCount:
 
 @dataclass(frozen=True)
 class _TileTable:
-    """A table of tiles with their history: its name, its key besides track and tile, its arrays."""
+    """A table of tiles with their history: its name, its key besides track and tile (if it has one), its arrays."""
 
     name: str
-    key: str
+    key: str | None
     key_kind: str
     arrays: tuple[str, ...]
     identifier: sql.Identifier = field(init=False)
@@ -157,8 +173,14 @@ class _TileTable:
     def __post_init__(self) -> None:
         object.__setattr__(self, "identifier", sql.Identifier("sagwatch", self.name))
 
+    @property
+    def key_value(self) -> sql.Composable:
+        """The key of a row; all rows of a table without one have 0."""
+        return sql.SQL("0") if self.key is None else sql.Identifier(self.key)
+
 
 _SERIES = _TileTable("series_tile", "epoch", "date", ("los_mm",))
+_TOPOGRAPHY = _TileTable("topography_tile", None, "int4", ("mm_per_m",))
 _VELOCITIES = _TileTable("velocity_tile", "window_days", "int4", ("velocity_mm_yr", "sd_mm_yr"))
 
 
@@ -299,6 +321,7 @@ class _Writer:
         self._add_points(new)
         self._replace_current(known, new)
         series = self._write_series()
+        self._write_topography()
         velocities = self._write_velocities()
         return Written(new.size, known.size + new.size, series.written, series.closed, velocities.written)
 
@@ -385,7 +408,7 @@ class _Writer:
                 f"{name}_white_sd_mm_yr", "float4", of(points.velocity_white_sd_mm_yr.get(days, nothing))
             )
             yield Column(f"{name}_epochs", "int4", of(points.epochs_used.get(days, none)))
-        yield Column("displacement_mm", "float4", of(points.los_mm[-1]))
+        yield Column("displacement_mm", "float4", of(points.latest_mm))
         yield Column("temporal_coherence", "float4", of(points.temporal_coherence))
         yield Column("stage_confidence", "float4", of(points.stage_confidence))
         since = of(points.stage_since).astype(np.int64)
@@ -405,6 +428,16 @@ class _Writer:
                 new = cut(np.asarray(points.los_mm[first:, rows]))
                 self._write_tiles(_SERIES, keys, offset, [new], count)
         return count
+
+    def _write_topography(self) -> None:
+        """Tiles as wrong as a published displacement may be; those of a site that estimates no more are closed."""
+        points, only = self.points, np.zeros(1, dtype=np.int32)
+        held = points.topography_mm_per_m
+        nothing = np.full(points.grid.shape, np.nan, np.float32)
+        longest_m = max((abs(metres) for metres in points.perpendicular_m), default=0.0)
+        for offset, rows in _bands(points.grid, 1):
+            new = cut(np.asarray(nothing if held is None else held)[None, rows])
+            self._write_tiles(_TOPOGRAPHY, only, offset, [new], _TileCount(), TOLERANCE / max(longest_m, 1.0))
 
     def _write_velocities(self) -> _TileCount:
         points, count = self.points, _TileCount()
@@ -434,13 +467,14 @@ class _Writer:
         offset: int,
         new: list[NDArray[np.float32]],
         count: _TileCount,
+        tolerance: float = TOLERANCE,
     ) -> None:
         """Write the tiles of one band that changed; ``new`` arrays have shape (keys, tiles, 256)."""
         old, exists = self._current_tiles(table, keys, offset, new[0].shape)
         changed = np.zeros(new[0].shape[:2], dtype=bool)
         has_data = np.zeros_like(changed)
         for new_values, old_values in zip(new, old, strict=True):
-            changed |= changed_tiles(new_values, old_values, TOLERANCE)
+            changed |= changed_tiles(new_values, old_values, tolerance)
             has_data |= ~np.isnan(new_values).all(axis=-1)
         self._close(table, keys, offset, changed & exists)
         key_index, tile_index = np.nonzero(changed & has_data)
@@ -450,7 +484,7 @@ class _Writer:
             [
                 Column("track_id", "text", self.track_id),
                 Column("tile", "int4", tile_index + offset),
-                Column(table.key, table.key_kind, keys[key_index]),
+                *([] if table.key is None else [Column(table.key, table.key_kind, keys[key_index])]),
                 Column("from_number", "int4", self.number),
                 *(
                     Column(name, "float4[]", values[key_index, tile_index])
@@ -470,7 +504,7 @@ class _Writer:
             "SELECT tile, {key}, {arrays} FROM {table} WHERE track_id = %s AND until_number IS NULL "
             "AND tile BETWEEN %s AND %s AND {key} >= {least}"
         ).format(
-            key=sql.Identifier(table.key),
+            key=table.key_value,
             arrays=sql.SQL(", ").join(map(sql.Identifier, table.arrays)),
             table=table.identifier,
             least=sql.SQL("date '2000-01-01' + %s" if table.key_kind == "date" else "%s"),
@@ -498,8 +532,8 @@ class _Writer:
         key = "date '2000-01-01' + ended.key" if table.key_kind == "date" else "ended.key"
         statement = sql.SQL(
             "UPDATE {table} held SET until_number = %s FROM unnest(%s::int[], %s::int[]) AS ended (tile, key) "
-            "WHERE held.track_id = %s AND held.until_number IS NULL AND held.tile = ended.tile AND held.{name} = "
-        ).format(table=table.identifier, name=sql.Identifier(table.key)) + sql.SQL(key)
+            "WHERE held.track_id = %s AND held.until_number IS NULL AND held.tile = ended.tile AND {key} = "
+        ).format(table=table.identifier, key=table.key_value) + sql.SQL(key)
         tiles = (tile_index + offset).tolist()
         self.connection.execute(statement, [self.number, tiles, keys[key_index].tolist(), self.track_id])
 

@@ -51,6 +51,8 @@ class BuiltRevision:
     reference_row: int
     reference_column: int
     summary: Mapping[str, Any]
+    #: Of every epoch against the first, metres.
+    perpendicular_m: Sequence[float] = ()
 
 
 class Revisions:
@@ -166,6 +168,7 @@ def _fill(row: Revision, built: BuiltRevision, as_of: datetime) -> None:
     row.input_sha256, row.config_sha256 = built.input_sha256, built.config_sha256
     row.folder, row.manifest_sha256 = built.folder, built.manifest_sha256
     row.interferograms, row.epochs = list(built.interferograms), list(built.epochs)
+    row.perpendicular_m = list(built.perpendicular_m)
     row.reference_row, row.reference_column = built.reference_row, built.reference_column
     row.summary = dict(built.summary)
     row.state, row.built_at, row.published_at = "built", as_of, None
