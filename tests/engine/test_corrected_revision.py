@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import date
 
@@ -14,6 +15,7 @@ from sagwatch.engine.corrections import Corrections
 from sagwatch.engine.delay_files import write_delay
 from sagwatch.engine.manifest import ReferencePoint, RevisionSettings, revision_id, verify
 from sagwatch.engine.revision import read_revision, solve_past
+from sagwatch.engine.store import TrackStore
 from sagwatch.engine.velocity import fit_windows
 from sagwatch.engine.window import Effort
 from sagwatch.errors import BadRevisionError
@@ -24,20 +26,31 @@ HOLE = "POLYGON ((481000 4136500, 482500 4136500, 482500 4135000, 481000 4135000
 ALL = replace(RAW, corrections=Corrections("era5", "mean", "linear", True, 2, (HOLE,)))
 
 
-def store_delays(invented: Invented, days: list[date], seed: int = 3, state=DelayState.FINAL) -> dict[date, StoredDelay]:
+def store_delays(
+    invented: Invented, days: list[date], seed: int = 3, state=DelayState.FINAL
+) -> dict[date, StoredDelay]:
     rng = np.random.default_rng(seed)
     height = invented.store.read_geometry().height_m
     found = {}
     for day in invented.dates:
-        delay = 2.3 * np.exp(-height / 8000.0) * (1 + rng.normal(0, 0.01)) + rng.normal(0, 0.001, height.shape)
+        delay = 2.3 * np.exp(-height / 8000.0) * (1 + rng.normal(0, 0.01)) + rng.normal(
+            0, 0.001, height.shape
+        )
         if day in days:
             found[day] = write_delay(invented.store.folder, day, "ERA5", state, delay, {})
     return found
 
 
 @pytest.fixture(scope="module")
-def invented(tmp_path_factory) -> Invented:
+def pattern(tmp_path_factory) -> Invented:
     return invent_stack(tmp_path_factory.mktemp("corrected") / "track", n_epochs=22)
+
+
+@pytest.fixture
+def invented(pattern, tmp_path) -> Invented:
+    """A store of its own for each test, because the newest revision is what the next one takes up."""
+    shutil.copytree(pattern.store.folder, tmp_path / "track")
+    return replace(pattern, store=TrackStore(tmp_path / "track", pattern.store.grid))
 
 
 def until(invented: Invented, number: int):
@@ -62,7 +75,9 @@ def test_delays_that_arrive_late_solve_nothing_again(invented):
     early = store_delays(invented, list(invented.dates[2:15]))
     some = build(invented, 2, invented.members, ALL, early)
     whole = build(invented, 3, invented.members, ALL, store_delays(invented, list(invented.dates)))
-    scratch = build(invented, 4, invented.members, ALL, store_delays(invented, list(invented.dates)), from_scratch=True)
+    scratch = build(
+        invented, 4, invented.members, ALL, store_delays(invented, list(invented.dates)), from_scratch=True
+    )
 
     assert raw.manifest.first_solved == 0
     assert some.manifest.first_solved >= 8
@@ -98,9 +113,10 @@ def test_rows_and_velocities_are_of_the_corrected_series(invented):
     np.testing.assert_allclose(left, np.where(np.isnan(los_m), np.nan, feigned), atol=1e-7)
 
 
-def test_updates_one_by_one_are_the_batch(invented, tmp_path):
+def test_updates_one_by_one_are_the_batch(tmp_path):
+    invented = invent_stack(tmp_path / "track", n_epochs=34)
     delays = store_delays(invented, [day for i, day in enumerate(invented.dates) if i not in (0, 9)])
-    for number in range(12, 23):
+    for number in range(25, 35):
         grown = build(invented, 100 + number, until(invented, number), ALL, delays)
     batch = build(invented, 200, invented.members, ALL, delays, from_scratch=True)
 
@@ -129,7 +145,9 @@ def test_what_was_found_of_old_epochs_is_taken_over(invented, monkeypatch):
     asked.clear()
     again = build(invented, 303, invented.members, replace(ALL, min_temporal_coherence=0.6), delays)
     assert 0 < len(asked) <= 22 - again.manifest.first_solved
-    scratch = build(invented, 304, invented.members, replace(ALL, min_temporal_coherence=0.6), delays, from_scratch=True)
+    scratch = build(
+        invented, 304, invented.members, replace(ALL, min_temporal_coherence=0.6), delays, from_scratch=True
+    )
     np.testing.assert_array_equal(again.terms.scene.mask, scratch.terms.scene.mask)
 
 
@@ -153,7 +171,9 @@ def test_the_mask_leaves_out_panels_water_and_what_is_not_coherent(invented):
     x, y = whole.grid.xy(*np.mgrid[: whole.grid.rows, : whole.grid.columns])
     hole = (x > 481000) & (x < 482500) & (y < 4136500) & (y > 4135000)
     assert not mask[hole].any()
-    np.testing.assert_array_equal(mask[~hole], (whole.layers.land & (whole.layers.temporal_coherence >= 0.7))[~hole])
+    np.testing.assert_array_equal(
+        mask[~hole], (whole.layers.land & (whole.layers.temporal_coherence >= 0.7))[~hole]
+    )
 
 
 def test_off_is_as_it_always_was(invented):
@@ -180,7 +200,9 @@ def test_a_damaged_delay_is_refused(tmp_path):
     path.unlink()
     with pytest.raises(BadRevisionError, match="missing"):
         build(small, 1, small.members, ALL, delays)
-    everywhere = replace(ALL, corrections=Corrections(ramp="linear", excluded=("POLYGON ((0 0, 9e6 0, 9e6 9e6, 0 9e6, 0 0))",)))
+    everywhere = replace(
+        ALL, corrections=Corrections(ramp="linear", excluded=("POLYGON ((0 0, 9e6 0, 9e6 9e6, 0 9e6, 0 0))",))
+    )
     with pytest.raises(BadRevisionError, match="E122"):
         build(small, 1, small.members, everywhere)
     assert Effort().block_epochs == 8

@@ -84,17 +84,31 @@ def world() -> World:
     )
 
 
-def write_mintpy(folder: Path, world: World, los_m: NDArray[np.floating], delays: NDArray[np.floating]) -> None:
+def write_mintpy(
+    folder: Path, world: World, los_m: NDArray[np.floating], delays: NDArray[np.floating]
+) -> None:
     """What MintPy's programs read: a series, ERA5's delays (absolute), the geometry, a mask."""
-    plain = {"LENGTH": SHAPE[0], "WIDTH": SHAPE[1], "PROCESSOR": "hyp3", "UNIT": "m", "CENTER_LINE_UTC": 38222.2}
-    referenced = plain | {"REF_Y": REFERENCE[0], "REF_X": REFERENCE[1], "REF_DATE": f"{world.dates[0]:%Y%m%d}"}
+    plain = {
+        "LENGTH": SHAPE[0],
+        "WIDTH": SHAPE[1],
+        "PROCESSOR": "hyp3",
+        "UNIT": "m",
+        "CENTER_LINE_UTC": 38222.2,
+    }
+    referenced = plain | {
+        "REF_Y": REFERENCE[0],
+        "REF_X": REFERENCE[1],
+        "REF_DATE": f"{world.dates[0]:%Y%m%d}",
+    }
     series = (("timeseries.h5", los_m, referenced), ("ERA5.h5", delays, plain))
     for name, array, attributes in series:
         with h5py.File(folder / name, "w") as file:
             file["timeseries"] = array.astype(np.float32)
             file["date"] = np.array([f"{day:%Y%m%d}" for day in world.dates], dtype="S8")
             file["bperp"] = world.baselines
-            file.attrs.update({key: str(value) for key, value in (attributes | {"FILE_TYPE": "timeseries"}).items()})
+            file.attrs.update(
+                {key: str(value) for key, value in (attributes | {"FILE_TYPE": "timeseries"}).items()}
+            )
     with h5py.File(folder / "geometryGeo.h5", "w") as file:
         file["height"], file["incidenceAngle"] = world.height, world.incidence
         file["slantRangeDistance"] = world.slant_range
@@ -121,8 +135,11 @@ def test_each_part_and_the_whole_are_mintpys(tmp_path, world):
     run_program("remove_ramp", ["a.h5", "-m", "mask.h5", "-s", "linear", "-o", "b.h5"], tmp_path)
     run_program("dem_error", ["b.h5", "-g", "geometryGeo.h5", "-p", "2", "-o", "c.h5"], tmp_path)
     run_program("remove_ramp", ["timeseries.h5", "-m", "mask.h5", "-s", "quadratic", "-o", "d.h5"], tmp_path)
-    run_program("dem_error", ["timeseries.h5", "-g", "geometryGeo.h5", "-p", "1", "-o", "e.h5",
-                              "--dem-err-file", "e_dem.h5"], tmp_path)
+    run_program(
+        "dem_error",
+        ["timeseries.h5", "-g", "geometryGeo.h5", "-p", "1", "-o", "e.h5", "--dem-err-file", "e_dem.h5"],
+        tmp_path,
+    )
     hand = ["timeseries.h5", "-g", "geometryGeo.h5", "-m", "mask.h5", "-o", "f.h5"]
     run_program("tropo_phase_elevation", hand, tmp_path)
     wanted = {
@@ -140,7 +157,9 @@ def test_each_part_and_the_whole_are_mintpys(tmp_path, world):
         gaps[name] = 1000 * largest(ours, mintpys(tmp_path / name))
         assert largest(ours, los) > 0.001, "something was corrected at all"
         if name == "c.h5":
-            assert largest(terms.residual_height_m.reshape(SHAPE), mintpys(tmp_path / "demErr.h5", "dem")) < 0.05
+            assert (
+                largest(terms.residual_height_m.reshape(SHAPE), mintpys(tmp_path / "demErr.h5", "dem")) < 0.05
+            )
     print(gaps)  # noqa: T201  for whoever runs it with -s
     assert max(gaps.values()) < 1000 * TOLERANCE_M
 
@@ -155,7 +174,9 @@ def test_an_invented_delay_ramp_and_height_error_are_found(world):
     rows = world.ramps[:, 1, 0] - world.ramps[0, 1, 0]
     np.testing.assert_allclose(terms.ramps[:, 0], rows, atol=2e-6)
     lever = world.lever / world.lever[REFERENCE]
-    error = terms.residual_height_m.reshape(SHAPE) - (world.height_error - world.height_error[REFERENCE] / lever)
+    error = terms.residual_height_m.reshape(SHAPE) - (
+        world.height_error - world.height_error[REFERENCE] / lever
+    )
     # What is left is what the plane took of 4000 height errors of 8 m each.
     assert np.abs(error).max() < 1.0
     assert 1000 * largest(ours, truth) < 0.6
@@ -170,8 +191,12 @@ def test_an_epoch_without_delay_lies_where_an_average_one_lies(world):
         mean = np.mean([one for one in some if one is not None], axis=0)
         filled = [mean if one is None else one for one in some]
 
-        ours, _ = correct(Corrections(troposphere="era5"), los, world.dates, some, world.baselines, world.scene)
-        whole, _ = correct(Corrections(troposphere="era5"), los, world.dates, filled, world.baselines, world.scene)
+        ours, _ = correct(
+            Corrections(troposphere="era5"), los, world.dates, some, world.baselines, world.scene
+        )
+        whole, _ = correct(
+            Corrections(troposphere="era5"), los, world.dates, filled, world.baselines, world.scene
+        )
 
         np.testing.assert_allclose(ours, whole, atol=1e-8)
         others = [k for k in range(1, len(maps)) if k != missing]
@@ -196,7 +221,9 @@ def test_heights_tell_what_a_missing_delay_was(world, missing):
     mean, _ = correct(Corrections(troposphere="era5"), los, world.dates, some, world.baselines, world.scene)
 
     truth = world.seen(world.trough)
-    assert terms.air.slopes[missing] == pytest.approx(air[missing, 3, 3] / terms.scene.height_m.reshape(SHAPE)[3, 3], rel=0.01)
+    assert terms.air.slopes[missing] == pytest.approx(
+        air[missing, 3, 3] / terms.scene.height_m.reshape(SHAPE)[3, 3], rel=0.01
+    )
     assert largest(ours, truth) < 1e-4
     assert largest(mean, truth) > 1e-3
 
@@ -222,7 +249,9 @@ def test_a_pixel_that_is_seen_late_is_corrected_by_its_own_epochs(world):
 
 def test_a_ramp_is_fitted_beside_the_trough_and_not_through_it(world):
     los = world.seen(world.trough * 5, world.ramps)
-    masked, _ = correct(Corrections(ramp="linear"), los, world.dates, [None] * 34, world.baselines, world.scene)
+    masked, _ = correct(
+        Corrections(ramp="linear"), los, world.dates, [None] * 34, world.baselines, world.scene
+    )
     naked = replace(world.scene, mask=np.ones(SHAPE[0] * SHAPE[1], bool))
     through, _ = correct(Corrections(ramp="linear"), los, world.dates, [None] * 34, world.baselines, naked)
 

@@ -519,7 +519,10 @@ class Face(_Strict):
         default=None, ge=0, lt=360, description="Direction of advance, degrees from north over east."
     )
     depth_m: float | None = Field(
-        default=None, gt=0, le=2000, description="Depth of the seam; says how far the ground moves beside the panel."
+        default=None,
+        gt=0,
+        le=2000,
+        description="Depth of the seam; says how far the ground moves beside the panel.",
     )
     geometry: dict[str, Any]
 

@@ -4,8 +4,8 @@ MintPy's order and definitions: ``diff.py timeseries.h5 ERA5.h5`` (or ``tropo_ph
 ``dem_error.py``. Arithmetic is in float64, where MintPy's is in float32; the tests compare with its programs.
 
 A correction has three kinds of terms: what is known of an epoch (its delay, its ramp), what is known of a pixel (its
-residual height) and the geometry that joins them. They are small, so a revision keeps them, and the corrected series is
-made of them on reading (`Terms.corrected`): a new acquisition changes every pixel's residual height a little, and so all
+residual height) and the geometry that joins them. They are small, so a revision keeps them, and the corrected series
+is made of them on reading (`Terms.corrected`): a new acquisition changes every pixel's residual height a little, and so all
 of the series, without one of its blocks being written again.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,7 +137,7 @@ class Scene:
 class Series:
     """Displacements of all pixels as arrays of some epochs each, mapped or in memory; shapes (n, n_pixels), metres."""
 
-    blocks: tuple[NDArray[np.floating], ...]
+    blocks: tuple[NDArray[Any], ...]
 
     @property
     def n_epochs(self) -> int:
@@ -179,12 +179,16 @@ class Terms:
     def corrected(
         self, raw_m: NDArray[np.floating], pixels: slice, *, topography: bool = True
     ) -> NDArray[np.float64]:
-        """The corrected series of some pixels, shape (n_epochs, n) like ``raw_m``; ``topography`` leaves that term on."""
+        """The corrected series of some pixels, shape (n_epochs, n) like ``raw_m``; without ``topography`` that term
+        stays in it."""
         los_m = raw_m.astype(np.float64)
+        nothing = los_m == 0.0
         if self.air is not None:
             los_m -= self.air.strip(pixels)
         if self.ramp is not None and self.ramps is not None:
             los_m -= np.nan_to_num(self.ramps) @ self.ramp.surface(pixels)
+        # As MintPy: exactly 0 is an epoch that no pair saw, before which nothing had moved; air did not make it.
+        los_m[nothing] = 0.0
         if topography and self.residual_height_m is not None:
             los_m -= np.multiply.outer(self.perpendicular_m, self.feigned(pixels))
         return los_m
@@ -236,7 +240,9 @@ def find_terms(
     """
     known = known or {}
     if corrections.needs_mask and (scene.mask is None or not scene.mask.any()):
-        raise BadInputError("no pixel outside moving ground is coherent, so ramps and heights have no ground to stand on")
+        raise BadInputError(
+            "no pixel outside moving ground is coherent, so ramps and heights have no ground to stand on"
+        )
     air = _air(corrections, series, maps, scene, known)
     baselines = perpendicular_m.astype(np.float64)
     terms = Terms(scene, air, None, None, baselines)
@@ -311,11 +317,9 @@ def _air(
         if number in known and number > 0:
             slopes[number] = known[number].slope
             continue
-        if number == 0:
-            displacement = of_first_epoch(series.epoch, air)
-        else:
-            # In the frame of the first epoch's air, so that what is known of it is not estimated again.
-            displacement = series.epoch(number) + air.epoch(0)
+        # Others in the frame of the first epoch's air, so that what is known of it is not estimated again.
+        first = number == 0
+        displacement = of_first_epoch(series.epoch, air) if first else series.epoch(number) + air.epoch(0)
         slopes[number] = height_slope(displacement, scene.height_m, mask, scene.shape)
     return air
 
@@ -330,6 +334,6 @@ def _ramps(ramp: Ramp, series: Series, terms: Terms, known: Mapping[int, Known])
             continue
         los_m = series.epoch(number)
         if terms.air is not None:
-            los_m -= terms.air.difference(number)
+            los_m = np.where(los_m == 0.0, 0.0, los_m - terms.air.difference(number))
         ramps[number] = fit(los_m)
     return ramps

@@ -45,7 +45,7 @@ class RevisionSettings:
     coherence_threshold: float | None = None
     min_temporal_coherence: float = 0.7
     windows: tuple[Window, ...] = STANDARD_WINDOWS
-    corrections: Corrections = Corrections()
+    corrections: Corrections = field(default_factory=Corrections)
 
     def __post_init__(self) -> None:
         if any(window.days is None for window in self.windows):
@@ -94,8 +94,8 @@ class Sealed:
 class Manifest:
     """What a revision was made from, how, and the hash of every file in it.
 
-    ``delays`` are those of the troposphere that it took, ``series``, ``checkpoints`` and ``stack`` are the shared files that it stands on; ``first_solved`` is the epoch from
-    which on its own update solved anew, 0 for a batch.
+    ``series``, ``checkpoints`` and ``stack`` are the shared files that it stands on, ``delays`` those of the troposphere;
+    ``first_solved`` is the epoch from which on its own update solved anew, 0 for a batch.
     """
 
     id: str
@@ -320,7 +320,9 @@ def check_delays(track: Path, delays: Sequence[StoredDelay], *, hashes: bool) ->
         if not path.is_file():
             raise BadRevisionError(f"{path} (delay of {delay.day}) is missing; restore it from a backup")
         if hashes and sha256_of(path) != delay.sha256:
-            raise BadRevisionError(f"{path} is damaged; delete it, then the delay of {delay.day} is made anew")
+            raise BadRevisionError(
+                f"{path} is damaged; delete it, then the delay of {delay.day} is made anew"
+            )
 
 
 def file_names(folder: Path) -> list[str]:

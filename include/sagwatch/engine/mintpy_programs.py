@@ -244,8 +244,8 @@ def _corrected_name(manifest: Manifest) -> str:
 def _correct_by_mintpy(ours: Revision, folder: Path, compared: NDArray[np.bool_]) -> str:
     """Correct our raw series with MintPy's programs; return the name of the corrected series.
 
-    An epoch without delay stands on what stands in for it with us: MintPy has no answer there. ``dem_error`` goes pixel by
-    pixel and skips those that are not known throughout, so those that are not compared are made unknown.
+    An epoch without delay stands on what stands in for it with us: MintPy has no answer there. ``dem_error`` goes
+    pixel by pixel and skips those that are not known throughout, so those that are not compared are made unknown.
     """
     corrections, name = ours.manifest.corrections, "series.h5"
     _write_series(ours.folder / _RAW, folder / name, ours.raw_los_m())

@@ -78,4 +78,9 @@ class Ramp:
         step = math.ceil(math.sqrt(n / _MOST_PIXELS))
         rows, columns = self._flat
         first = step // 2
-        return (rows >= first) & (columns >= first) & ((rows - first) % step == 0) & ((columns - first) % step == 0)
+        return (
+            (rows >= first)
+            & (columns >= first)
+            & ((rows - first) % step == 0)
+            & ((columns - first) % step == 0)
+        )

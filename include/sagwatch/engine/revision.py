@@ -136,7 +136,7 @@ def build_revision(
     geometry
         The track's ``geometryGeo.h5``.
     delays
-        What is known of the troposphere's delay at each acquisition, in ``../delays``; taken where the settings want it.
+        What is known of the troposphere's delay at each acquisition, in ``../delays``; taken where it is wanted.
     from_scratch
         Take up nothing.
 
@@ -294,12 +294,12 @@ def solve_past(
     if revision.terms is None:
         return found
     air = revision.terms.air
-    known = {} if air is None else dict(zip(manifest.epochs, air.maps.of, strict=True))
+    maps = {} if air is None else dict(zip(manifest.epochs, air.maps.of, strict=True))
     los_m, _ = correct(
         settings.corrections,
         found.los_m,
         found.dates,
-        [known.get(epoch) for epoch in found.dates],
+        [maps.get(epoch) for epoch in found.dates],
         past.perpendicular_baselines_m[1],
         revision.terms.scene,
     )

@@ -94,9 +94,7 @@ def row_of_height(
     return np.asarray(inverse[0] / size[0], np.float64)
 
 
-def eaten_share(
-    dates: Sequence[date], perpendicular_m: NDArray[np.floating], order: int
-) -> float:
+def eaten_share(dates: Sequence[date], perpendicular_m: NDArray[np.floating], order: int) -> float:
     """Largest share of a trough's final subsidence that would be taken for height at some epoch, 0 to more than 1.
 
     Over troughs by Knothe's time function with every onset within the record; see the module's docstring.
@@ -108,6 +106,7 @@ def eaten_share(
     elapsed = elapsed_years(dates)
     since = np.maximum(elapsed[:, None] - elapsed[None, :-2], 0.0)
     shares = [
-        np.abs(baselines).max() * np.abs(row @ (1.0 - np.exp(-rate * since))).max() for rate in _KNOTHE_PER_YEAR
+        np.abs(baselines).max() * np.abs(row @ (1.0 - np.exp(-rate * since))).max()
+        for rate in _KNOTHE_PER_YEAR
     ]
     return float(max(shares))

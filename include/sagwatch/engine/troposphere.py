@@ -34,8 +34,8 @@ class Air:
     Attributes
     ----------
     stand_in
-        What an epoch without a map gets: ``mean``, the mean of all maps, so it lies where an average epoch lies (0 would
-        mean that there was no air, metres away); ``height_correlation``, its slope times the height.
+        What an epoch without a map gets: ``mean``, the mean of all maps, so it lies where an average epoch lies (0
+        would mean that there was no air, metres away); ``height_correlation``, its slope times the height.
     slopes
         Delay per metre of ``height_m``, shape (n_epochs,), where an epoch stands on it.
     height_m
@@ -149,8 +149,8 @@ def height_slope(
 def of_first_epoch(series: Callable[[int], NDArray[np.float64]], air: Air) -> NDArray[np.float64]:
     """Displacement of the first epoch against its nearest epochs with a delay, their delay taken off.
 
-    The series says 0 of it by definition; its own air shows in all others, with the opposite sign. A few epochs, because
-    the ground moves.
+    The series says 0 of it by definition; its own air shows in all others, with the opposite sign. A few epochs,
+    because the ground moves.
     """
     near = [number for number in air.maps.present if number > 0][:_NEIGHBOURS]
     return -np.mean([series(number) - air.epoch(number) for number in near], axis=0)

@@ -249,7 +249,9 @@ def _published_arrays(
     else:
         held_m = revision.los_m(topography=False)
         known = np.isfinite(terms.residual_height_m)
-        feigned = np.where(known, 1000 * terms.feigned(), np.nan).reshape(revision.grid.shape).astype(np.float32)
+        feigned = (
+            np.where(known, 1000 * terms.feigned(), np.nan).reshape(revision.grid.shape).astype(np.float32)
+        )
         perpendicular_m = tuple(terms.perpendicular_m.tolist())
     worded = site.alerts.on_pixels(revision.grid.pixel_m)
     return PublishedArrays(

@@ -362,8 +362,9 @@ class SeriesTile(Base):
 
 
 class TopographyTile(Base):
-    """What the height model feigns, mm for each metre of an epoch's perpendicular baseline, with the revisions for which
-    it holds. Readers take it off `SeriesTile` (times `Revision.perpendicular_m`); NaN or no row: nothing is taken off.
+    """What the height model feigns, mm for each metre of an epoch's perpendicular baseline, with its revisions.
+
+    Readers take it off `SeriesTile` (times `Revision.perpendicular_m`); NaN or no row: nothing is taken off.
     """
 
     __tablename__ = "topography_tile"

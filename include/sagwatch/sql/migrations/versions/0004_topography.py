@@ -5,16 +5,14 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0004_topography"
-down_import sqlalchemy as sa
-from alembic import op
-from sqlalchemy.dialects import postgresql
-
-revision = "0003_weather"
+down_revision = "0003_weather"
 
 
 def upgrade() -> None:
     op.add_column(
-        "revision", sa.Column("perpendicular_m", postgresql.ARRAY(sa.REAL()), nullable=True), schema="sagwatch"
+        "revision",
+        sa.Column("perpendicular_m", postgresql.ARRAY(sa.REAL()), nullable=True),
+        schema="sagwatch",
     )
     op.create_table(
         "topography_tile",
