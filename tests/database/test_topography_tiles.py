@@ -10,7 +10,16 @@ from sqlalchemy import text
 
 from sagwatch.adapters.database.publication import TOLERANCE
 from sagwatch.web.queries import Reader
-from tests.database.published import START, TRACK, at, epochs, make_arrays, make_revision, make_series, make_site
+from tests.database.published import (
+    START,
+    TRACK,
+    at,
+    epochs,
+    make_arrays,
+    make_revision,
+    make_series,
+    make_site,
+)
 
 SHAPE = 20, 37
 
@@ -26,9 +35,7 @@ def arrays_of(count, seed, feigned):
     rng = np.random.default_rng(seed)
     baselines = np.concatenate([[0], rng.normal(0, 80, 11)])[:count]
     held = make_series(12)[:count]
-    arrays = make_arrays(
-        held, topography_mm_per_m=feigned, perpendicular_m=tuple(baselines.tolist())
-    )
+    arrays = make_arrays(held, topography_mm_per_m=feigned, perpendicular_m=tuple(baselines.tolist()))
     truth = held - np.nan_to_num(feigned) * baselines[:, None, None]
     return arrays, truth
 
@@ -50,7 +57,7 @@ def shown(ledger, count, function, **values):
         found = session.execute(
             text(
                 "SELECT point.row, point.column, series.date, series.displacement_mm "
-                f"FROM sagwatch.point CROSS JOIN LATERAL {function} AS series"  # noqa: S608  our own words
+                f"FROM sagwatch.point CROSS JOIN LATERAL {function} AS series"
             ),
             values,
         ).all()
@@ -82,8 +89,10 @@ def test_people_read_the_series_without_topography_now_and_as_of_then(site_ledge
     with site_ledger.begin() as session:
         kept = session.execute(text("SELECT from_number, until_number FROM sagwatch.topography_tile")).all()
         current = session.execute(
-            text("SELECT point.row, point.column, displacement_mm FROM sagwatch.point_velocity "
-                 "JOIN sagwatch.point ON point.id = point_id")
+            text(
+                "SELECT point.row, point.column, displacement_mm FROM sagwatch.point_velocity "
+                "JOIN sagwatch.point ON point.id = point_id"
+            )
         ).all()
     assert sorted(kept, key=str) == sorted([(1, 2)] * tiles + [(2, None)] * tiles, key=str)
     for row, column, value in current:
@@ -100,7 +109,9 @@ def test_a_site_that_estimates_no_more_shows_the_series_as_it_is_held(site_ledge
 
     np.testing.assert_array_equal(shown(site_ledger, 6, "analyst.series(point.id)"), make_series(12)[:6])
     assert not np.allclose(
-        shown(site_ledger, 6, "analyst.series_as_of(point.id, :moment)", moment=at(1)), first.los_mm, equal_nan=True
+        shown(site_ledger, 6, "analyst.series_as_of(point.id, :moment)", moment=at(1)),
+        first.los_mm,
+        equal_nan=True,
     )
 
 

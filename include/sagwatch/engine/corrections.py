@@ -5,8 +5,8 @@ MintPy's order and definitions: ``diff.py timeseries.h5 ERA5.h5`` (or ``tropo_ph
 
 A correction has three kinds of terms: what is known of an epoch (its delay, its ramp), what is known of a pixel (its
 residual height) and the geometry that joins them. They are small, so a revision keeps them, and the corrected series
-is made of them on reading (`Terms.corrected`): a new acquisition changes every pixel's residual height a little, and so all
-of the series, without one of its blocks being written again.
+is made of them on reading (`Terms.corrected`): a new acquisition changes every pixel's residual height a little, and
+so all of the series, without one of its blocks being written again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One immutable HDF5 file for the troposphere's delay at each acquisition, on the track's grid.
 
-MintPy's sign: metres of line-of-sight displacement that the delay feigns, absolute (not referenced in space or time), so
-that ``timeseries - delay``, both referenced alike, is corrected. Each file is a MintPy time series of one date.
+MintPy's sign: metres of line-of-sight displacement that the delay feigns, absolute (not referenced in space or time),
+so that ``timeseries - delay``, both referenced alike, is corrected. Each file is a MintPy time series of one date.
 """
 
 from __future__ import annotations

@@ -94,8 +94,8 @@ class Sealed:
 class Manifest:
     """What a revision was made from, how, and the hash of every file in it.
 
-    ``series``, ``checkpoints`` and ``stack`` are the shared files that it stands on, ``delays`` those of the troposphere;
-    ``first_solved`` is the epoch from which on its own update solved anew, 0 for a batch.
+    ``series``, ``checkpoints`` and ``stack`` are the shared files that it stands on, ``delays`` those of the
+    troposphere; ``first_solved`` is the epoch from which on its own update solved anew, 0 for a batch.
     """
 
     id: str

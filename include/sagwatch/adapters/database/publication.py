@@ -94,7 +94,7 @@ class PublishedArrays:
     #: The first epoch whose values may differ from the head's, where the caller knows it; None compares all.
     changed_from: date | None = None
     #: Displacement that the height model feigns for each metre of an epoch's perpendicular baseline, mm/m: NaN where
-    #: it is unknown; None where it is not estimated. It changes with every acquisition, and the series without it does not.
+    #: it is unknown; None where it is not estimated. It changes with every acquisition, the series without it does not.
     topography_mm_per_m: Raster | None = None
     #: Baseline of every epoch against the first, metres.
     perpendicular_m: tuple[float, ...] = ()
