@@ -181,7 +181,12 @@ def test_the_table_tells_every_difference(built):
     table = numbers.table()
 
     assert numbers.max_mm == 3e-4
-    assert len(astuple(numbers)) == 15
+    assert len(astuple(numbers)) == 18
+    assert "corrected" not in table
+    corrected = replace(
+        numbers, corrections="ERA5, ramp", corrected_max_mm=5e-5, corrected_rms_mm=2e-6
+    ).table()
+    assert "corrected displacement (ERA5, ramp): largest, rms | 5.0e-05 mm, 2.0e-06 mm" in corrected
     assert "all pixels" in table
     sampled = replace(numbers, of_pixels=90_000, seed=7).table()
     assert "90,000 pixels by chance, seed 7" in sampled

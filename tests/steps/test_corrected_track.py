@@ -98,7 +98,7 @@ def test_people_read_the_corrected_series_and_an_update_writes_few_tiles(stored,
     # The new acquisition moves the last few epochs of the raw series; the residual height moved all 25.
     assert tiles - first_tiles <= 10 * tiles_an_epoch, (tiles, first_tiles)
     assert closed <= 9 * tiles_an_epoch
-    row, column = 20, 25
+    row, column = 12, 15
     dsn = stored.ledger.engine.url.render_as_string(hide_password=False)
     history = Reader(lambda: (dsn, None)).history(stored.site.name, stored.track.name, row, column)
     known = np.isfinite(expected[:, row, column])
