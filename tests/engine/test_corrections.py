@@ -191,7 +191,7 @@ def test_an_epoch_without_delay_lies_where_an_average_one_lies(world):
         mean = np.mean([one for one in some if one is not None], axis=0)
         filled = [mean if one is None else one for one in some]
 
-        ours, _ = correct(
+        ours, terms = correct(
             Corrections(troposphere="era5"), los, world.dates, some, world.baselines, world.scene
         )
         whole, _ = correct(
@@ -199,6 +199,9 @@ def test_an_epoch_without_delay_lies_where_an_average_one_lies(world):
         )
 
         np.testing.assert_allclose(ours, whole, atol=1e-8)
+        for number in (1, missing, 20):
+            row = terms.air.strip(slice(None))[number]
+            np.testing.assert_allclose(terms.air.difference(number), row, atol=1e-12)
         others = [k for k in range(1, len(maps)) if k != missing]
         if missing:
             assert largest(ours[others], world.seen(world.trough)[others]) < 1e-6
