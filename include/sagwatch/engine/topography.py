@@ -64,7 +64,10 @@ def residual_height(
     found = np.full(los_m.shape[1], np.nan)
     whole = known.all(axis=0)
     # The sensitivity scales the column of a pixel's design and nothing else, so one row solves all pixels.
-    found[whole] = row_of_height(years, perpendicular_m, order) @ los_m[:, whole]
+    row = row_of_height(years, perpendicular_m, order)
+    if whole.all():
+        return np.asarray(row @ los_m / sensitivity, np.float64)
+    found[whole] = row @ los_m[:, whole]
     torn = np.flatnonzero(~whole & known.any(axis=0))
     if torn.size:
         patterns, group = np.unique(known[:, torn], axis=1, return_inverse=True)
