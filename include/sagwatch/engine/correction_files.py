@@ -11,7 +11,7 @@
 The mask is pinned: a pixel is coherent by the first `PINNED_EPOCHS` acquisitions alone, so it does not flicker with
 each new one, and yet is a pure function of interferograms and settings. A younger record takes all that it has.
 
-An update of 90,000 pixels and 240 epochs reads all of the series once more: some 0.4 s of one processor, lines included,
+An update of 90,000 pixels and 240 epochs reads all of the series once more: some 0.4 s of one processor with the lines,
 where the ramps of unchanged epochs are taken over, and 1 s where all are fitted anew.
 """
 
