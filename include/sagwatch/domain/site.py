@@ -242,6 +242,12 @@ class UnwrappingRules(_Strict):
         description="A pixel whose interferograms contradict each other by whole cycles: count it, leave the "
         "interferogram that is at fault out there, or add the cycles where the fault is beyond doubt.",
     )
+    least_pixels: int = Field(
+        default=9,
+        ge=2,
+        description="Cycles are added to so many connected pixels at least; fewer are left out. Measured on the "
+        "simulated mine: single pixels are repaired wrongly as often as rightly.",
+    )
 
 
 class CorrectionRules(_Strict):

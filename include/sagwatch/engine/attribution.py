@@ -11,6 +11,7 @@ The decision about a pair depends on the triangles within `reach` of it, and on 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sagwatch.engine.closure import UNKNOWN, Cycles, Dates, Triangle
+from sagwatch.engine.closure import UNKNOWN, Cycles, Dates, Triangle, newest
 
 #: A decision looks at a pair's triangles, at theirs, and at what explains those.
 _HOPS = 3
@@ -83,7 +84,7 @@ class Jury:
 
     def __init__(self, network: Network, cycles: Callable[[Triangle], Cycles]) -> None:
         self.network, self.cycles = network, cycles
-        self._faults: dict[Dates, Cycles] = {}
+        self._faults: OrderedDict[Dates, Cycles] = OrderedDict()
 
     def accused(self, pair: Dates) -> Accused:
         """What the triangles say about a pair that is in one at least."""
@@ -108,7 +109,7 @@ class Jury:
     def _single_fault(self, pair: Dates) -> Cycles:
         """Cycles by which a pair alone is wrong; 0 where it is not, or where another could be."""
         if pair in self._faults:
-            return self._faults[pair]
+            return newest(self._faults, pair)
         fault = self._explains(pair)
         own = [triangle for triangle, _ in self.network.of_pair[pair]]
         for triangle in self.network.around(own):
@@ -118,7 +119,7 @@ class Jury:
         for rival in set.intersection(*({leg for leg, _ in triangle.legs} for triangle in own)) - {pair}:
             fault[self._explains(rival) != 0] = 0
         self._faults[pair] = fault
-        return fault
+        return newest(self._faults, pair)
 
     def _explains(self, pair: Dates) -> Cycles:
         """Cycles that would explain every contradiction of the pair's own triangles; 0 where none or several would."""
@@ -129,13 +130,13 @@ class Jury:
 
 
 @dataclass(frozen=True)
-class Sentence:
+class Verdict:
     """The rule's way with what is found: ``mask`` or ``repair`` with so many connected pixels at least."""
 
     repair: bool
     least_pixels: int
 
-    def passed_on(self, accused: Accused) -> Repair:
+    def on(self, accused: Accused) -> Repair:
         """Add the cycles where a fault has company, mask all else that is in doubt."""
         cycles = np.zeros(accused.fault.shape, np.int8)
         if self.repair:

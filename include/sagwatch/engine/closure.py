@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -30,6 +31,8 @@ _KEPT_FIELDS = 24
 
 Cycles = NDArray[np.int8]
 Dates = tuple[date, date]
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -95,17 +98,18 @@ class Closures:
         if triangle not in self._cycles:
             early, late, both = (self._read(pair) for pair, _ in triangle.legs)
             self._cycles[triangle] = integer_ambiguity(early, late, both)
-        return _newest(self._cycles, triangle)
+        return newest(self._cycles, triangle)
 
     def _read(self, pair: Dates) -> NDArray[np.float32]:
         if pair not in self._phase:
             with open_hdf5(self.paths[pair]) as file:
                 phase = file[PHASE][0]
             self._phase[pair] = phase - phase[self.reference]
-        return _newest(self._phase, pair)
+        return newest(self._phase, pair)
 
 
-def _newest[K, V](kept: OrderedDict[K, V], key: K) -> V:
+def newest(kept: OrderedDict[K, V], key: K) -> V:
+    """Mark an entry as used and forget the one that was not for longest, if there are many."""
     kept.move_to_end(key)
     if len(kept) > _KEPT_FIELDS:
         kept.popitem(last=False)

@@ -9,6 +9,7 @@
       temporalCoherence.h5  numInvIfgram.h5  avgSpatialCoh.h5
       velocity.h5              whole record, as MintPy's timeseries2velocity
       velocityWindows.h5       recent windows, each with its own uncertainty
+      numTriNonzeroIntAmbiguity.h5  triangles of interferograms that contradict themselves by whole cycles
       pairsPerEpoch.h5         virtual: which epochs each pixel really observed
       networkParts.h5          into how many pieces each pixel's own network falls
       maskTempCoh.h5  waterMask.h5  maskRedundancy.h5
@@ -34,8 +35,9 @@ from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
 from sagwatch.engine.checks import Finding, check_disk, needed_bytes, refuse
+from sagwatch.engine.closure import COUNT_FILE, write_counts
 from sagwatch.engine.files import ASIDE, folder_aside, make_durable, one_writer, remove_leftovers, sha256_of
-from sagwatch.engine.interferogram import open_hdf5
+from sagwatch.engine.interferogram import StoredInterferogram, open_hdf5
 from sagwatch.engine.manifest import (
     MANIFEST,
     WHOLE_RECORD,
@@ -212,6 +214,10 @@ def _make(job: _Job, base: Base | None) -> None:
         copy_geometry(aside, job.geometry)
         parts, old_parts = make_stack_parts(aside, stack, facts, plan.base, effort.block_epochs)
         made, same = write_solution(aside, update)
+        before = None if base is None else _counted(revisions, base)
+        write_counts(
+            aside, stack, (reference.row, reference.column), stack_attributes(stack, reference, job.grid), before
+        )
         # All large files at once: what is written after this are views of a few kilobytes.
         hashes = make_durable([path for path in aside.rglob("*.h5") if path.name not in TEMPLATES])
         sealed = seal(track, [*parts, *made], hashes)
@@ -239,6 +245,15 @@ def _make(job: _Job, base: Base | None) -> None:
             first_solved=plan.first,
         )
         (aside / MANIFEST).write_text(json.dumps(manifest.as_json(), default=str) + "\n")
+
+
+def _counted(revisions: Path, base: Base) -> tuple[Path, Sequence[StoredInterferogram]] | None:
+    """Folder and interferograms of the base, if its counts of triangles are what their hash says."""
+    folder, manifest = revisions / base.manifest.folder_name, base.manifest
+    path = folder / COUNT_FILE
+    if not path.is_file() or describe(path, sha256_of(path)) != manifest.files.get(COUNT_FILE):
+        return None
+    return folder, manifest.members
 
 
 def _state(revisions: Path, base: Base) -> tuple[dict[str, KnownPair], Stale]:

@@ -30,6 +30,7 @@ from sagwatch.engine.geometry import Geometry
 from sagwatch.engine.hyp3_attributes import parse_parameters, product_attributes
 from sagwatch.engine.interferogram import Layers
 from sagwatch.engine.store import TrackStore
+from sagwatch.engine.unwrapping import bridge
 from sagwatch.errors import BadInputError, BadProductError, GoneError, TryAgainError
 from sagwatch.settings import ProductSettings
 from sagwatch.steps.ports import InsarCloud
@@ -166,12 +167,18 @@ class _Fetch:
     def _accept(self, name: str, parameters: dict[str, str], product: ClippedProduct) -> FetchResult:
         """Write the interferogram's file, then everything about it in one transaction."""
         fetched, store = _fetched(self.job, self.zip_file), self.store
-        config = content_sha256({"grid": self.track.grid.model_dump(), "recipe": RECIPE})
+        bridging = self.site.corrections.unwrapping.bridge
+        recipe = {"grid": self.track.grid.model_dump(), "recipe": RECIPE}
+        config = content_sha256(recipe | ({"bridge": True} if bridging else {}))
         interferogram_id = opaque_id("interferogram", self.job.pair_id, fetched.sha256, config)
         attributes = product_attributes(name, parameters, store.grid)
         # Names of burst products do not tell it, and MintPy's save_hdfeos5 wants it.
         attributes["relative_orbit"] = str(self.track.relative_orbit)
-        file_sha256 = store.write_interferogram(interferogram_id, _layers(product), attributes)
+        layers, unwrapping = _layers(product), None
+        if bridging:
+            bridged = bridge(layers, product.land)
+            layers, unwrapping = bridged.layers, {"bridge": bridged.as_json()}
+        file_sha256 = store.write_interferogram(interferogram_id, layers, attributes)
         store.write_geometry(_geometry(product), attributes)
         reason = self._why_excluded(product.mean_coherence)
         made = MadeInterferogram(
@@ -184,6 +191,7 @@ class _Fetch:
             perpendicular_baseline_m=_baseline_m(parameters["Baseline"], self.job.perpendicular_baseline_m),
             state="excluded" if reason else "accepted",
             reason=reason,
+            unwrapping=unwrapping,
         )
         state, reason = self.ledger.products.accept(fetched, made, self.as_of)
         return FetchResult(self.job.name, _dates(self.job), state, interferogram_id, reason)

@@ -19,6 +19,7 @@ from sagwatch.engine.reference import choose_reference
 from sagwatch.engine.revision import MANIFEST, ReferencePoint, revision_id
 from sagwatch.engine.store import TrackStore
 from sagwatch.steps.check_stack import check_stack
+from sagwatch.steps.repair_unwrapping import repair_unwrapping
 from sagwatch.steps.stack_members import revision_settings, stored, track_store
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ def update_stack(site: Site, track: Track, ledger: Ledger, data: Path, as_of: da
     accepted = _with_phase_at(reference, accepted, store, ledger, track, as_of)
     if not accepted:
         return None
+    if repair_unwrapping(site, track, ledger, store, reference, data, as_of):
+        accepted = ledger.revisions.accepted_interferograms(track.id)
     return _next_revision(site, track, ledger, store, accepted, reference, data, as_of).id
 
 

@@ -21,6 +21,7 @@ from sagwatch.adapters.database.products import Products
 from sagwatch.adapters.database.publication import Publication
 from sagwatch.adapters.database.revisions import Revisions
 from sagwatch.adapters.database.sites import Sites
+from sagwatch.adapters.database.unwrapping import Unwrapping
 
 
 class Ledger:
@@ -46,6 +47,7 @@ class Ledger:
         self.products = Products(self)
         self.operations = Operations(self)
         self.revisions = Revisions(self)
+        self.unwrapping = Unwrapping(self)
         self.alerts = Alerts(self)
         self.outbox = Outbox(self)
         self.publication = Publication(self)

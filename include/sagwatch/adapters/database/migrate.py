@@ -31,6 +31,7 @@ VIEWS = (
     "zones",
     "points_below_threshold",
     "acquisitions",
+    "interferograms",
     "unfinished_work",
     "freshness",
     "operations",

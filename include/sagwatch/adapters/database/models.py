@@ -235,6 +235,7 @@ class Interferogram(Base):
     state: Mapped[str]
     reason: Mapped[str | None]
     made_at: Mapped[datetime]
+    unwrapping: Mapped[dict[str, Any] | None]
     __table_args__ = (
         CheckConstraint("state IN ('accepted', 'excluded', 'withdrawn')", name="state"),
         CheckConstraint("state = 'accepted' OR reason IS NOT NULL", name="has_reason"),
@@ -330,6 +331,7 @@ class PointVelocity(Base):
     stage: Mapped[str | None]
     stage_since: Mapped[date | None]
     stage_confidence: Mapped[float | None] = mapped_column(REAL)
+    blind: Mapped[str | None]
     __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -41,6 +42,8 @@ class MadeInterferogram:
     perpendicular_baseline_m: float | None
     state: str
     reason: str | None
+    #: What was done about whole cycles, see `engine.unwrapping`.
+    unwrapping: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ class Products:
                 & (models.Interferogram.pair_id == models.Product.pair_id),
             )
             .where(models.Product.job_name == job_name)
-            .order_by(models.Product.fetched_at.desc())
+            # A masked or repaired interferogram is of the same product; the accepted one comes first.
+            .order_by(models.Product.fetched_at.desc(), models.Interferogram.state)
             .limit(1)
         )
         with self._ledger.begin() as session:
@@ -120,6 +124,7 @@ class Products:
                     state=state,
                     reason=reason,
                     made_at=as_of,
+                    unwrapping=None if made.unwrapping is None else dict(made.unwrapping),
                 )
                 .on_conflict_do_nothing(index_elements=["id"])
             )
