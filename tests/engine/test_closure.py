@@ -20,7 +20,11 @@ def wrong(tmp_path) -> Invented:
     """An invented stack in which three interferograms are off by cycles somewhere."""
     invented = invent_stack(tmp_path / "track", n_epochs=9, neighbours=3, gaps=0.02)
     members = list(invented.members)
-    for number, patch, cycles in ((4, np.s_[20:30, 20:30], 1), (7, np.s_[25:35, 25:30], -2), (12, np.s_[5:8], 1)):
+    for number, patch, cycles in (
+        (4, np.s_[20:30, 20:30], 1),
+        (7, np.s_[25:35, 25:30], -2),
+        (12, np.s_[5:8], 1),
+    ):
         members[number] = _off(invented, members[number], patch, cycles)
     return Invented(**{**vars(invented), "members": tuple(members)})
 
@@ -61,9 +65,7 @@ def test_counts_equal_those_of_mintpys_program(wrong, tmp_path):
     exported = export_mintpy(folder, tmp_path / "mintpy")
     (exported / "numTriNonzeroIntAmbiguity.h5").unlink()
 
-    run_program(
-        "unwrap_error_phase_closure", ["inputs/ifgramStack.h5", "--action", "calculate"], exported
-    )
+    run_program("unwrap_error_phase_closure", ["inputs/ifgramStack.h5", "--action", "calculate"], exported)
 
     with h5py.File(exported / "numTriNonzeroIntAmbiguity.h5") as file:
         theirs = file["mask"][:]

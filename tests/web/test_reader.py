@@ -20,7 +20,7 @@ def test_the_velocity_layer_is_the_grid_with_no_data_where_nothing_is_published(
     assert np.abs(layer.tenths_mm_yr - expected).max() <= 1  # the database keeps 32 bits, the edge may round
     np.testing.assert_array_equal(layer.reliable.astype(bool), known.has_data & (np.mgrid[:40, :60][0] > 4))
     raw = layer.to_bytes()
-    assert len(raw) == 3 * GRID.pixels
+    assert len(raw) == 4 * GRID.pixels
     assert np.frombuffer(raw, "<i2", GRID.pixels)[20 * 60 + 30] == layer.tenths_mm_yr[20, 30]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -16,6 +17,12 @@ from sagwatch.domain.footprint import Footprint
 from sagwatch.domain.rules import ZoneWindow
 from sagwatch.domain.windows import WindowVelocity
 from sagwatch.domain.zones import Zone
+
+
+def pair_days(dates: Sequence[date]) -> float:
+    """The time that an interferogram usually spans at most: two pauses between the latest acquisitions."""
+    pauses = [(later - earlier).days for earlier, later in pairwise(dates[-14:])]
+    return 2.0 * median(pauses) if pauses else 24.0
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,8 @@ class GroundView:
 
     @property
     def pair_days(self) -> float:
-        """The time that an interferogram usually spans at most: two pauses between the latest acquisitions."""
-        latest = self.dates[-14:]
-        pauses = [(later - earlier).days for earlier, later in pairwise(latest)]
-        return 2.0 * median(pauses) if pauses else 24.0
+        """See `pair_days`."""
+        return pair_days(self.dates)
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,9 @@ class Jury:
 
     def _explains(self, pair: Dates) -> Cycles:
         """Cycles that would explain every contradiction of the pair's own triangles; 0 where none or several would."""
-        signed = [self.cycles(triangle).astype(np.int16) * sign for triangle, sign in self.network.of_pair[pair]]
+        signed = [
+            self.cycles(triangle).astype(np.int16) * sign for triangle, sign in self.network.of_pair[pair]
+        ]
         unknown = [self.cycles(triangle) == UNKNOWN for triangle, _ in self.network.of_pair[pair]]
         same = np.all([one == signed[0] for one in signed], axis=0) & ~np.any(unknown, axis=0)
         return np.where(same, signed[0], 0).astype(np.int8)

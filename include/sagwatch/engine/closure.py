@@ -136,7 +136,10 @@ def write_counts(
         triangles that came or went are read.
     """
     count, known = _counts(stack, reference, base)
-    layers = ((COUNT, np.where(known > 0, count, np.nan).astype(np.float32)), (KNOWN, known.astype(np.uint16)))
+    layers = (
+        (COUNT, np.where(known > 0, count, np.nan).astype(np.float32)),
+        (KNOWN, known.astype(np.uint16)),
+    )
     with h5py.File(folder / COUNT_FILE, "w", libver="latest") as file:
         for name, values in layers:
             file.create_dataset(name, data=values, track_times=False)

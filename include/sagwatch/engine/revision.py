@@ -216,7 +216,11 @@ def _make(job: _Job, base: Base | None) -> None:
         made, same = write_solution(aside, update)
         before = None if base is None else _counted(revisions, base)
         write_counts(
-            aside, stack, (reference.row, reference.column), stack_attributes(stack, reference, job.grid), before
+            aside,
+            stack,
+            (reference.row, reference.column),
+            stack_attributes(stack, reference, job.grid),
+            before,
         )
         # All large files at once: what is written after this are views of a few kilobytes.
         hashes = make_durable([path for path in aside.rglob("*.h5") if path.name not in TEMPLATES])

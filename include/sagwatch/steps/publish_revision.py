@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.models import Revision as RevisionRow
 from sagwatch.adapters.database.publication import PublishedArrays
+from sagwatch.domain.blind_spots import GradientLimit, blind_words
 from sagwatch.domain.influence import Influence, influence
 from sagwatch.domain.judge import look_again
-from sagwatch.domain.judgement import Judged, WatchState
+from sagwatch.domain.judgement import Judged, WatchState, pair_days
 from sagwatch.domain.message import Origin, next_expected
 from sagwatch.domain.mine import Mine
 from sagwatch.domain.point_stages import STAGES, point_stages
@@ -28,6 +29,7 @@ from sagwatch.domain.witness import against_quiet_ground
 from sagwatch.engine.revision import Revision, read_revision, solve_past, verify
 from sagwatch.engine.store import TrackStore
 from sagwatch.errors import FencedError
+from sagwatch.steps.blind_spots import find_blind_spots, write_blind_spots
 from sagwatch.steps.closure import misclosed
 from sagwatch.steps.compose_digest import compose_digest
 from sagwatch.steps.compose_messages import compose_messages
@@ -86,7 +88,7 @@ def publish_revision(
         log.info("%s: revision %d is live and judged; nothing is new", track.id, row.number)
         return None
     verify(data / row.folder, with_inputs=False)
-    revision = read_revision(data / row.folder)
+    revision, store = read_revision(data / row.folder), track_store(track, data)
     judged = judge_settled(
         track.id,
         revision.grid,
@@ -94,10 +96,14 @@ def publish_revision(
         site.inversion.min_temporal_coherence,
         epochs,
         state,
-        solutions(site, track, track_store(track, data), revision),
+        solutions(site, track, store, revision),
         Mine.of(site, revision.grid),
     )
-    arrays = _published_arrays(site, revision, judged, state) if goes_live or judged else None
+    arrays = (
+        _published_arrays(site, revision, judged, state, _limit(revision, store))
+        if goes_live or judged
+        else None
+    )
     with ledger.begin() as session:
         digest = ledger.alerts.note_rules(session, site.name, site.alerts, as_of)
         if arrays is not None and not goes_live:
@@ -120,6 +126,8 @@ def publish_revision(
         if arrays is not None:
             history_only = int(np.count_nonzero(arrays.why_not == Reason.HISTORY_ONLY))
             messages += compose_digest(ledger.alerts, ledger.outbox, session, site, history_only, as_of)
+    if arrays is not None and arrays.blind is not None:
+        write_blind_spots(store.folder, revision, arrays.blind, _limit(revision, store))
     events = sum(len(verdict.events) for verdict in judged)
     log.info(
         "%s: revision %d %s; %d acquisitions judged, %d alert events, %d messages",
@@ -218,8 +226,14 @@ def _incidence_deg(store: TrackStore) -> float | None:
     return float(np.nanmean(angles)) if np.isfinite(angles).any() else None
 
 
+def _limit(revision: Revision, store: TrackStore) -> GradientLimit:
+    """What neighbouring pixels may differ, of the interferograms that the track has now."""
+    span = pair_days(revision.epochs)
+    return GradientLimit.of(span, revision.grid.pixel_m, _incidence_deg(store))
+
+
 def _published_arrays(
-    site: Site, revision: Revision, judged: list[Judged], state: WatchState
+    site: Site, revision: Revision, judged: list[Judged], state: WatchState, limit: GradientLimit
 ) -> PublishedArrays:
     """What readers see of the revision, with the zones and reasons of the last judgement."""
     solution = _whole(revision, None)
@@ -242,6 +256,7 @@ def _published_arrays(
         revision.grid,
         site.alerts.ring_m,
     )
+    blind = find_blind_spots(revision, shown, last.zone_index >= 0, site.alerts.blind)
     worded = site.alerts.on_pixels(revision.grid.pixel_m)
     return PublishedArrays(
         grid=revision.grid,
@@ -266,4 +281,6 @@ def _published_arrays(
         stage_texts=dict(enumerate(STAGES)),
         stage_since=stages.since,
         stage_confidence=stages.confidence,
+        blind=blind,
+        blind_texts={int(code): blind_words(int(code), limit) for code in np.unique(blind) if code},
     )

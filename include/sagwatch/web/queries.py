@@ -28,10 +28,11 @@ class VelocityLayer:
 
     tenths_mm_yr: NDArray[np.int16]
     reliable: NDArray[np.uint8]
+    blind: NDArray[np.uint8]
 
     def to_bytes(self) -> bytes:
-        """First all velocities (little-endian 16 bits), then all flags (8 bits), row by row."""
-        return self.tenths_mm_yr.astype("<i2").tobytes() + self.reliable.tobytes()
+        """All velocities (little-endian 16 bits), then who is reliable, then who is blind (8 bits), row by row."""
+        return self.tenths_mm_yr.astype("<i2").tobytes() + self.reliable.tobytes() + self.blind.tobytes()
 
 
 class Reader:
@@ -134,12 +135,16 @@ def _first(connection: Connection, statement: str, **values: Any) -> dict[str, A
 def _layer(points: Sequence[Any], rows: int, columns: int) -> VelocityLayer:
     tenths = np.full((rows, columns), NO_DATA, dtype=np.int16)
     reliable = np.zeros((rows, columns), dtype=np.uint8)
+    blind = np.zeros((rows, columns), dtype=np.uint8)
     if points:
-        row, column, velocity, sure = (list(part) for part in zip(*points, strict=True))
-        values = np.clip(np.rint(np.asarray(velocity, dtype=np.float64) * 10), -32767, 32767)
+        row, column, velocity, sure, hidden = (list(part) for part in zip(*points, strict=True))
+        # A blind spot may lack a velocity, and is shown nevertheless.
+        numbers = np.asarray(velocity, dtype=np.float64)
+        values = np.where(np.isnan(numbers), NO_DATA, np.clip(np.rint(numbers * 10), -32767, 32767))
         tenths[row, column] = values.astype(np.int16)
-        reliable[row, column] = sure
-    return VelocityLayer(tenths, reliable)
+        reliable[row, column] = np.asarray(sure) & ~np.isnan(numbers)
+        blind[row, column] = hidden
+    return VelocityLayer(tenths, reliable, blind)
 
 
 _SITES = """
@@ -168,9 +173,9 @@ FROM sagwatch.track WHERE site = :site AND name = :track
 """
 
 _VELOCITIES = """
-SELECT point.row, point."column", value.{column}, value.reliable
+SELECT point.row, point."column", value.{column}, value.reliable, value.blind IS NOT NULL
 FROM sagwatch.point JOIN sagwatch.point_velocity value ON value.point_id = point.id
-WHERE point.track_id = :track_id AND value.{column} IS NOT NULL
+WHERE point.track_id = :track_id AND (value.{column} IS NOT NULL OR value.blind IS NOT NULL)
 """
 
 _ZONES = """
@@ -196,7 +201,7 @@ SELECT point.id AS point_id, point.track_id, point.tile, point.position,
        ST_X(point.geom) AS longitude, ST_Y(point.geom) AS latitude,
        velocity_mm_yr, velocity_sd_mm_yr, velocity_150d_mm_yr, velocity_150d_sd_mm_yr,
        velocity_365d_mm_yr, velocity_365d_sd_mm_yr, displacement_mm AS last_displacement_mm,
-       temporal_coherence, observations, reliable, why_not, zone_id
+       temporal_coherence, observations, reliable, why_not, zone_id, blind
 FROM sagwatch.point
 JOIN sagwatch.track ON track.id = point.track_id
 JOIN sagwatch.point_velocity ON point_velocity.point_id = point.id

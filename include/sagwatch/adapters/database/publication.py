@@ -93,6 +93,9 @@ class PublishedArrays:
     stage_confidence: Raster
     #: The first epoch whose values may differ from the head's, where the caller knows it; None compares all.
     changed_from: date | None = None
+    #: Why a pixel cannot be seen: codes of ``blind_texts``; a code without a text means nothing is known against it.
+    blind: Raster | None = None
+    blind_texts: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if list(self.epochs) != sorted(set(self.epochs)) or not self.epochs:
@@ -354,17 +357,20 @@ class _Writer:
             zone, zone_ids = _legend(self.points.zone, flat, self.points.zone_ids)
             stage, stage_texts = _legend(self.points.stage, flat, self.points.stage_texts)
             evidence, evidence_texts = _legend(self.points.evidence, flat, self.points.evidence_texts)
+            codes = self.points.evidence if self.points.blind is None else self.points.blind
+            blind, blind_texts = _legend(codes, flat, self.points.blind_texts)
             columns = [
                 *self._current_columns(flat),
                 Column("why_not", "int4", why),
                 Column("zone", "int4", zone),
                 Column("stage", "int4", stage),
                 Column("evidence", "int4", evidence),
+                Column("blind", "int4", blind),
                 Column("is_new", "bool", np.arange(flat.size) >= known.size),
             ]
             copy_in(self.connection, sql.Identifier("sagwatch_staging"), columns, flat.size)
             cursor.execute("ANALYZE sagwatch_staging")
-            values = [self.revision_id, why_texts, zone_ids, stage_texts, evidence_texts]
+            values = [self.revision_id, why_texts, zone_ids, stage_texts, evidence_texts, blind_texts]
             cursor.execute(_UPDATE_CURRENT, values)
             cursor.execute(_INSERT_CURRENT, values)
             cursor.execute("DROP TABLE sagwatch_staging")
@@ -533,12 +539,12 @@ _STAGING = (
     + ", ".join(f"{name} real" for name in _REALS)
     + ", "
     + ", ".join(f"{name} int" for name in _COUNTS)
-    + ", observations int, reliable boolean, why_not int, zone int, stage int, evidence int, stage_days int, "
+    + ", observations int, reliable boolean, why_not int, zone int, stage int, evidence int, blind int, stage_days int, "
     "is_new boolean) "
     "ON COMMIT DROP"
 )
 _NAMES = ["revision_id", *_REALS, *_COUNTS, "observations", "reliable", "stage_since"]
-_NAMES += ["why_not", "zone_id", "stage", "evidence"]
+_NAMES += ["why_not", "zone_id", "stage", "evidence", "blind"]
 _VALUES = [
     "%s",
     *(f"nullif(staged.{name}, 'NaN')" for name in _REALS),
@@ -550,6 +556,7 @@ _VALUES = [
     "(%s::text[])[staged.zone]",
     "(%s::text[])[staged.stage]",
     "(%s::text[])[staged.evidence]",
+    "(%s::text[])[staged.blind]",
 ]
 _SETTINGS = ", ".join(f"{name} = {value}" for name, value in zip(_NAMES, _VALUES, strict=True))
 _UPDATE_CURRENT = (

@@ -56,7 +56,9 @@ class Unwrapping:
             .order_by(Pair.reference_date, Pair.secondary_date)
         )
         with self._ledger.begin() as session:
-            return [Original(*row[:3], (row[3] or {}).get("closure", {})) for row in session.execute(statement)]
+            return [
+                Original(*row[:3], (row[3] or {}).get("closure", {})) for row in session.execute(statement)
+            ]
 
     def decide(
         self, original_id: str, closure: Mapping[str, Any], treated: Treated | None, as_of: datetime

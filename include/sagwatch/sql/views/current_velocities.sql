@@ -29,6 +29,7 @@ SELECT
     held.stage,
     held.stage_since,
     held.stage_confidence,
+    held.blind,
     revision.epochs[1] AS first_epoch,
     revision.epochs[cardinality(revision.epochs)] AS last_epoch,
     revision.number AS revision_number,
@@ -51,6 +52,7 @@ COMMENT ON COLUMN analyst.current_velocities.class IS 'Of the whole record: high
 COMMENT ON COLUMN analyst.current_velocities.displacement_mm IS 'Line-of-sight displacement at the last epoch since the first one, mm.';
 COMMENT ON COLUMN analyst.current_velocities.reliable IS 'False: temporal coherence too low; shown, but raises no alert.';
 COMMENT ON COLUMN analyst.current_velocities.why_not IS 'Why this point is in no alert; NULL inside an alert.';
+COMMENT ON COLUMN analyst.current_velocities.blind IS 'Why more may happen here than InSAR shows (a lower bound, or nothing to be seen); NULL: nothing known against it.';
 COMMENT ON COLUMN analyst.current_velocities.stage IS 'stable, initiation, acceleration, linear, decay, residual or cannot tell: by the cuts of its zone''s history and its own rates; outside zones by the line of the whole record.';
 COMMENT ON COLUMN analyst.current_velocities.stage_confidence IS '0 to 1: that the point moves (or rests) as its stage says, and that its zone''s history has that cut.';
 COMMENT ON COLUMN analyst.current_velocities.velocity_white_sd_mm_yr IS 'As if noise were independent in time, which it is not: MintPy''s own number, for comparison.';

@@ -36,17 +36,6 @@ JOIN sagwatch.track ON track.id = pair.track_id
 WHERE product.state = 'quarantined';
 COMMENT ON VIEW analyst.quarantine IS 'Products that must not touch a stack, why, and where they are kept (in the data folder).';
 
-CREATE VIEW analyst.interferograms AS
-SELECT
-    track.site, track.name AS track, pair.reference_date, pair.secondary_date,
-    pair.secondary_date - pair.reference_date AS baseline_days, interferogram.perpendicular_baseline_m,
-    interferogram.mean_coherence, interferogram.valid_fraction, interferogram.state, interferogram.reason,
-    interferogram.path, interferogram.made_at
-FROM sagwatch.interferogram
-JOIN sagwatch.pair ON pair.id = interferogram.pair_id
-JOIN sagwatch.track ON track.id = pair.track_id;
-COMMENT ON VIEW analyst.interferograms IS 'Every interferogram on the track''s grid; excluded and withdrawn ones with the reason.';
-
 CREATE VIEW analyst.revisions AS
 SELECT
     track.site, track.name AS track, revision.number, revision.id AS revision_id, revision.state,

@@ -24,6 +24,7 @@ export class VelocityMap {
     this.hover = hover;
     this.click = click;
     this.zones = [];
+    this.blindShown = true;
     this.track = null;
     this.picked = null;
     this.drag = null;
@@ -39,9 +40,9 @@ export class VelocityMap {
   /** Forget the view and what was picked, for another grid. */
   forget() { this.view = null; this.picked = null; this.zones = []; }
 
-  /** velocity in tenths of mm/yr and 1 where reliable, row by row; the colours end at ±scale mm/yr. */
-  show(track, tenths, reliable, noData, scale) {
-    Object.assign(this, { track, tenths, reliable, noData });
+  /** velocity in tenths of mm/yr, 1 where reliable, 1 where blind, row by row; the colours end at ±scale mm/yr. */
+  show(track, tenths, reliable, blind, noData, scale) {
+    Object.assign(this, { track, tenths, reliable, blind, noData });
     const image = new ImageData(track.columns, track.rows);
     for (let index = 0; index < tenths.length; index += 1) {
       if (tenths[index] === noData) continue;
@@ -56,6 +57,8 @@ export class VelocityMap {
     if (!this.view) this.#showEverything();
     this.draw();
   }
+
+  showBlind(shown) { this.blindShown = shown; this.draw(); }
 
   showZones(zones) { this.zones = zones; this.draw(); }
 
@@ -78,6 +81,7 @@ export class VelocityMap {
     pen.setTransform(view.scale, 0, 0, view.scale, view.x, view.y);
     pen.imageSmoothingEnabled = false;
     pen.drawImage(this.bitmap, 0, 0);
+    if (this.blindShown) this.#drawBlind();
     this.#drawZones();
     if (this.picked) {
       pen.lineWidth = 2.5 / view.scale;
@@ -85,6 +89,23 @@ export class VelocityMap {
       pen.strokeRect(this.picked.column - 0.5, this.picked.row - 0.5, 2, 2);
     }
     this.#drawScaleBar();
+  }
+
+  /** Hatching, so that the colours under it can still be read. */
+  #drawBlind() {
+    const { pen, view, track, blind } = this;
+    pen.beginPath();
+    for (let index = 0; index < blind.length; index += 1) {
+      if (!blind[index]) continue;
+      const column = index % track.columns, row = Math.floor(index / track.columns);
+      pen.moveTo(column, row + 1);
+      pen.lineTo(column + 1, row);
+    }
+    for (const [width, style] of [[3, "#1d2420"], [1.5, "#f2c037"]]) {
+      pen.lineWidth = Math.min(width / view.scale * devicePixelRatio, width / 8);
+      pen.strokeStyle = style;
+      pen.stroke();
+    }
   }
 
   #drawZones() {
@@ -146,7 +167,7 @@ export class VelocityMap {
     const row = Math.floor((event.offsetY * devicePixelRatio - this.view.y) / this.view.scale);
     if (row < 0 || column < 0 || row >= this.track.rows || column >= this.track.columns) return null;
     const index = row * this.track.columns + column, tenths = this.tenths[index];
-    return { row, column, value: tenths === this.noData ? null : tenths / 10, reliable: Boolean(this.reliable[index]) };
+    return { row, column, value: tenths === this.noData ? null : tenths / 10, reliable: Boolean(this.reliable[index]), blind: Boolean(this.blind[index]) };
   }
 
   #moved(event) {

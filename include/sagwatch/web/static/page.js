@@ -104,7 +104,7 @@ async function showVelocities() {
   const buffer = await answer.arrayBuffer();
   if (ticket !== state.ticket) return;  // a later choice has overtaken this one
   const pixels = state.track.columns * state.track.rows;
-  state.map.show(state.track, new Int16Array(buffer, 0, pixels), new Uint8Array(buffer, 2 * pixels, pixels), NO_DATA, Number($("scale").value));
+  state.map.show(state.track, new Int16Array(buffer, 0, pixels), new Uint8Array(buffer, 2 * pixels, pixels), new Uint8Array(buffer, 3 * pixels, pixels), NO_DATA, Number($("scale").value));
   colourBar($("legend-bar"));
   $("legend-low").textContent = `−${$("scale").value} mm/yr (away)`;
   $("legend-high").textContent = `+${$("scale").value} (toward)`;
@@ -115,7 +115,7 @@ async function showZones() {
 }
 
 function readout(place) {
-  $("readout").textContent = !place ? "" : place.value === null ? "no data" : `${place.value.toFixed(1)} mm/yr${place.reliable ? "" : ", not reliable"}`;
+  $("readout").textContent = !place ? "" : place.value === null ? "no data" : `${place.value.toFixed(1)} mm/yr${place.reliable ? "" : ", not reliable"}${place.blind ? ", blind spot" : ""}`;
 }
 
 // ---- history of a point -----------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ async function showHistory({ row, column }) {
   for (const [name, value] of [["Last 150 days", rate(point.velocity_150d_mm_yr, point.velocity_150d_sd_mm_yr)],
     ["Last 365 days", rate(point.velocity_365d_mm_yr, point.velocity_365d_sd_mm_yr)],
     ["Whole record", rate(point.velocity_mm_yr, point.velocity_sd_mm_yr)],
-    ["Reliable", point.reliable ? "yes" : `no: ${point.why_not ?? "see the documentation"}`],
+    ...(point.blind ? [["Blind spot", point.blind]] : []), ["Reliable", point.reliable ? "yes" : `no: ${point.why_not ?? "see the documentation"}`],
     ["Point", `${point.point_id} at ${point.latitude.toFixed(5)} N, ${point.longitude.toFixed(5)} E`]]) {
     const line = element("tr");
     line.append(element("th", "", name), element("td", "", value));
@@ -195,5 +195,6 @@ state.map = new VelocityMap($("map"), { hover: readout, click: (place) => guarde
 $("site").addEventListener("change", () => guarded(chooseSite));
 $("track").addEventListener("change", () => guarded(chooseTrack));
 $("window").addEventListener("change", () => guarded(showVelocities));
+$("blind").addEventListener("change", () => state.map.showBlind($("blind").checked));
 $("scale").addEventListener("change", () => guarded(showVelocities));
 guarded(loadOverview);
