@@ -88,7 +88,7 @@ def test_slow_ground_is_not_flagged_and_each_other_reason_has_its_code():
     hole = bowl() > 0.9
     ring = (bowl() > 0.3) & ~hole
     unreliable, contradicted = np.zeros(SHAPE, bool), np.zeros(SHAPE)
-    unreliable[3, 4], contradicted[44, 50], contradicted[44, 52] = True, 9, 1
+    unreliable[3, 4], contradicted[42:45, 49:52], contradicted[44, 53], contradicted[5, 50] = True, 9, 1, 9
     code = blind_spots(
         replace(
             quiet,
@@ -104,8 +104,10 @@ def test_slow_ground_is_not_flagged_and_each_other_reason_has_its_code():
     assert (code[hole] == Blind.HOLE).all()
     assert code[3, 4] == Blind.LOW_COHERENCE
     assert code[44, 50] == Blind.CONTRADICTED
-    assert code[44, 51] == Blind.INSIDE
+    assert code[44, 52] == Blind.INSIDE
     assert code[44, 53] == 0, "one triangle of eighty is an accident"
+    assert code[5, 50] == Blind.CONTRADICTED
+    assert code[5, 51] == 0, "one pixel says nothing about its neighbours"
     assert code[10, 10] == 0
 
 

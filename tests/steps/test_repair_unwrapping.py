@@ -126,7 +126,10 @@ def test_a_wrong_interferogram_is_repaired_an_ambiguous_one_masked_and_both_are_
         assert kept.sum() >= 12
         np.testing.assert_allclose(mended[kept], right[kept], atol=1e-4)
         assert row(stored, pair)["repaired_pixels"] >= 12
-        assert row(stored, pair)["contradicting_share"] == pytest.approx(25 / 440, abs=0.03)
+        # Incoherent pixels contradict themselves everywhere; the patch of 25 of 480 comes on top.
+        assert (
+            row(stored, pair)["contradicting_share"] > row(stored, "pair04x05")["contradicting_share"] + 0.02
+        )
     assert np.isnan(phase_of(stored, "pair12x13off")[PATCH]).all(), "the newest: nobody confirms it yet"
     assert row(stored, "pair12x13")["masked_pixels"] >= 20
     assert row(stored, "pair12x13")["repaired_pixels"] == 0

@@ -22,6 +22,8 @@ _STEP_DAYS = 96
 #: Contradicting triangles that are no accident: so many, and so large a share of the pixel's triangles.
 _LEAST_TRIANGLES = 2
 _LEAST_SHARE = 0.02
+#: Fewer connected pixels say nothing about what is around them.
+_LEAST_AREA = 6
 #: Gaps of twice this many pixels in a ring are bridged.
 _CLOSING = 2
 _DAYS_PER_YEAR = 365.25
@@ -98,7 +100,7 @@ def blind_spots(view: BlindView, step_share: float) -> NDArray[np.uint8]:
     limit = near >= step_share * STEP_LIMIT_MM
     wrong = _contradicted(view)
     core = limit | wrong
-    inside = _filled(core)
+    inside = _filled(_without_specks(core))
     around = binary_dilation(inside, iterations=1) & ~core
     holes = (inside | _filled(view.moving)) & ~view.has_data
     code = np.zeros(core.shape, np.uint8)
@@ -114,7 +116,7 @@ def blind_spots(view: BlindView, step_share: float) -> NDArray[np.uint8]:
 
 
 def steepest_steps_mm_yr(dates: Sequence[date], los_m: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The largest step from each pixel to a neighbour at any time, as a rate over some months, mm per year; 0 unknown."""
+    """The largest step to a neighbour at any time, as a rate over some months, mm per year; 0 where unknown."""
     days = np.array([day.toordinal() for day in dates])
     steepest = np.zeros(los_m.shape[1:])
     for first, last in _windows(days):
@@ -143,7 +145,7 @@ def blind_words(code: int, limit: GradientLimit) -> str:
 
 
 def _windows(days: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """First and last epoch of windows that overlap by three quarters and are long enough; the whole of a short record."""
+    """First and last epoch of windows that are long enough, every quarter of one; the whole of a short record."""
     found, last_begin = [], -_STEP_DAYS
     for first, day in enumerate(days):
         last = int(np.searchsorted(days, day + _STEP_DAYS))
@@ -167,6 +169,16 @@ def _contradicted(view: BlindView) -> Bools:
         return np.zeros(view.has_data.shape, np.bool_)
     least = np.maximum(_LEAST_TRIANGLES, _LEAST_SHARE * view.triangles)
     return np.nan_to_num(view.contradicted) >= least
+
+
+def _without_specks(mask: Bools) -> Bools:
+    """A mask without what is no area: incoherent pixels stand alone, the edge of a trough does not."""
+    from scipy.ndimage import label
+
+    labels, count = label(mask, np.ones((3, 3)))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    return np.asarray(sizes[labels] >= _LEAST_AREA, np.bool_)
 
 
 def _filled(mask: Bools) -> Bools:

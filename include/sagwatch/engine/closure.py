@@ -132,8 +132,8 @@ def write_counts(
     Parameters
     ----------
     base
-        Folder and interferograms of an earlier revision with the same reference pixel, whose counts are taken over: only
-        triangles that came or went are read.
+        Folder and interferograms of an earlier revision with the same reference pixel, whose counts are taken over:
+        only triangles that came or went are read.
     """
     count, known = _counts(stack, reference, base)
     layers = (

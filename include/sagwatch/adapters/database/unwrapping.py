@@ -57,7 +57,8 @@ class Unwrapping:
         )
         with self._ledger.begin() as session:
             return [
-                Original(*row[:3], (row[3] or {}).get("closure", {})) for row in session.execute(statement)
+                Original(identity, earlier, later, (unwrapping or {}).get("closure", {}))
+                for identity, earlier, later, unwrapping in session.execute(statement)
             ]
 
     def decide(
