@@ -1,8 +1,8 @@
 """Where InSAR cannot see, or shows a lower bound only: a code for every pixel, and the words for it.
 
 Unwrapping needs less than a quarter wavelength of line-of-sight motion between neighbouring pixels within one
-interferogram. Where motion is steeper it comes out too small by whole cycles, and looks harmless just where it is worst:
-so not only the steps count that are measured but all that they surround.
+interferogram. Where motion is steeper it comes out too small by whole cycles, and looks harmless just where it is
+worst: so not only the steps count that are measured but all that they surround.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from sagwatch.domain.sentence import STEP_LIMIT_MM
 
 #: Steps are measured over so many days at least, so that noise and air do not make them.
 _STEP_DAYS = 96
-#: Contradicting triangles that are no accident: so many, and so large a share of the pixel's triangles.
+#: Contradicting triangles that are no accident: so many, and so large a share of the pixel's triangles, or a smaller one
+#: within so many pixels of steps near the limit. Incoherent ground contradicts itself now and then everywhere.
 _LEAST_TRIANGLES = 2
-_LEAST_SHARE = 0.02
+_LEAST_SHARE = 0.1
+_LEAST_SHARE_NEAR_STEPS = 0.02
+_NEAR_STEPS = 3
 #: Fewer connected pixels say nothing about what is around them.
 _LEAST_AREA = 6
 #: Gaps of twice this many pixels in a ring are bridged.
@@ -98,7 +101,8 @@ def blind_spots(view: BlindView, step_share: float) -> NDArray[np.uint8]:
 
     near = steepest_steps_mm_yr(view.dates, view.los_m) * view.pair_days / _DAYS_PER_YEAR
     limit = near >= step_share * STEP_LIMIT_MM
-    wrong = _contradicted(view)
+    nearby = binary_dilation(_without_specks(limit), iterations=_NEAR_STEPS)
+    wrong = _contradicted(view, np.where(nearby, _LEAST_SHARE_NEAR_STEPS, _LEAST_SHARE))
     core = limit | wrong
     inside = _filled(_without_specks(core))
     around = binary_dilation(inside, iterations=1) & ~core
@@ -164,10 +168,10 @@ def _neighbours(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     return ((before, whole), (after, whole)) if axis == 0 else ((whole, before), (whole, after))
 
 
-def _contradicted(view: BlindView) -> Bools:
+def _contradicted(view: BlindView, least_share: NDArray[np.float64]) -> Bools:
     if view.contradicted is None or view.triangles is None:
         return np.zeros(view.has_data.shape, np.bool_)
-    least = np.maximum(_LEAST_TRIANGLES, _LEAST_SHARE * view.triangles)
+    least = np.maximum(_LEAST_TRIANGLES, least_share * view.triangles)
     return np.nan_to_num(view.contradicted) >= least
 
 

@@ -93,7 +93,7 @@ class PublishedArrays:
     stage_confidence: Raster
     #: The first epoch whose values may differ from the head's, where the caller knows it; None compares all.
     changed_from: date | None = None
-    #: Why a pixel cannot be seen: codes of ``blind_texts``; a code without a text means nothing is known against it.
+    #: Why a pixel cannot be seen: codes of ``blind_texts``; a code without a text says nothing against it.
     blind: Raster | None = None
     blind_texts: Mapping[int, str] = field(default_factory=dict)
 

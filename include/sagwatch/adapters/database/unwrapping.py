@@ -28,7 +28,7 @@ class Original:
 
 @dataclass(frozen=True, slots=True)
 class Treated:
-    """An interferogram made from an original: some pixels masked or repaired; ``path`` is relative to the data folder."""
+    """Made from an original: some pixels masked or repaired; ``path`` is relative to the data folder."""
 
     id: str
     path: str
