@@ -19,8 +19,8 @@ from sagwatch.domain.sentence import STEP_LIMIT_MM
 
 #: Steps are measured over so many days at least, so that noise and air do not make them.
 _STEP_DAYS = 96
-#: Contradicting triangles that are no accident: so many, and so large a share of the pixel's triangles, or a smaller one
-#: within so many pixels of steps near the limit. Incoherent ground contradicts itself now and then everywhere.
+#: Contradicting triangles that are no accident: so many, and so large a share of the pixel's triangles, or a smaller
+#: one within so many pixels of steps near the limit. Incoherent ground contradicts itself now and then everywhere.
 _LEAST_TRIANGLES = 2
 _LEAST_SHARE = 0.1
 _LEAST_SHARE_NEAR_STEPS = 0.02

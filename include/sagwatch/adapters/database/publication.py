@@ -539,8 +539,8 @@ _STAGING = (
     + ", ".join(f"{name} real" for name in _REALS)
     + ", "
     + ", ".join(f"{name} int" for name in _COUNTS)
-    + ", observations int, reliable boolean, why_not int, zone int, stage int, evidence int, blind int, stage_days int, "
-    "is_new boolean) "
+    + ", observations int, reliable boolean, why_not int, zone int, stage int, evidence int, blind int, "
+    "stage_days int, is_new boolean) "
     "ON COMMIT DROP"
 )
 _NAMES = ["revision_id", *_REALS, *_COUNTS, "observations", "reliable", "stage_since"]
