@@ -566,3 +566,18 @@ def test_what_is_judged_after_a_revision_went_live_is_shown_without_a_new_revisi
     publish(site_ledger, 2, make_arrays(make_series(7)))
     with pytest.raises(FencedError), site_ledger.begin() as session:
         site_ledger.publication.refresh_points(session, TRACK, "revision-1", head.fence, later)
+
+
+def test_blind_spots_come_with_their_words_and_nothing_against_a_point_is_null(site_ledger):
+    blind = np.zeros((20, 37), np.uint8)
+    blind[4:6, 7], blind[9, 9] = 3, 16
+    arrays = make_arrays(make_series(5), blind=blind, blind_texts={3: "too steep", 16: "incoherent"})
+
+    publish(site_ledger, 1, arrays)
+
+    found = rows(
+        site_ledger, "SELECT blind, count(*) FROM analyst.current_velocities GROUP BY 1 ORDER BY 1 NULLS LAST"
+    )
+    assert [tuple(row) for row in found[:2]] == [("incoherent", 1), ("too steep", 2)]
+    assert found[2][0] is None
+    assert len(found) == 3

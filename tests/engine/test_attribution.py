@@ -94,6 +94,15 @@ def test_cycles_are_added_where_the_fault_has_company_and_masked_where_it_stands
     assert not Verdict(repair=False, least_pixels=1).on(accused).cycles.any()
 
 
+def test_the_shortest_pairs_are_never_masked_because_they_hold_the_network_together():
+    jury = jury_of({pair(2, 4): 1, pair(3, 5): 1, pair(4, 6): 1})
+
+    masked = [one for one in network(2) if Verdict(False, 2).on(jury.accused(one)).masked.any()]
+
+    assert masked == [pair(2, 4), pair(3, 5), pair(4, 6)]
+    assert jury.accused(pair(3, 4)).suspect.all()
+
+
 @given(st.dictionaries(st.sampled_from(network(3)), st.integers(-2, 2).filter(bool), max_size=3))
 @settings(max_examples=60, deadline=None)
 def test_adding_back_what_is_found_closes_every_triangle_of_a_pair_or_changes_nothing(errors):

@@ -54,7 +54,7 @@ def files_of(track: Path) -> dict[Path, tuple[str, int]]:
 def test_mintpy_reads_every_dataset_of_every_file(revision, outputs):
     files = sorted(path for path in revision.rglob("*.h5") if path.name != "updateState.h5")
 
-    assert len(files) == 13
+    assert len(files) == 14
     for path in files:
         names = readfile.get_dataset_list(str(path))
         assert names

@@ -53,6 +53,23 @@ def test_a_second_run_changes_nothing_and_orders_nothing(system):
     } == before
 
 
+def test_bridging_is_written_down_and_makes_another_interferogram(tmp_path, ledger):
+    site = small_site(corrections={"unwrapping": {"bridge": True}})
+    with small_system(tmp_path, ledger, site) as system:
+        system.sim.show(2)
+        results = system.run()
+        plain = system.with_site(corrections={"unwrapping": {"bridge": False}})
+        rows = system.query("SELECT components, bridged_pixels, state FROM analyst.interferograms")
+        bridged = system.query("SELECT config_sha256 FROM sagwatch.interferogram")
+        system.execute("UPDATE sagwatch.job SET state = 'succeeded'", "DELETE FROM sagwatch.interferogram")
+        again = plain.fetch(results[0].job_name)
+
+    assert [row[2] for row in rows] == ["accepted"]
+    assert all(components is not None and pixels is not None for components, pixels, _ in rows)
+    assert again.interferogram_id != results[0].interferogram_id
+    assert len(bridged) == 1
+
+
 TABLES = ("granule", "acquisition", "pair", "job", "product", "interferogram", "operation_event")
 
 

