@@ -62,7 +62,7 @@ def test_the_phase_equals_that_of_mintpys_program(tmp_path):
 
 def test_phase_that_is_missing_in_a_component_does_not_spread():
     layers, truth = islands()
-    layers.phase_rad[10:40, 66:70] = np.nan
+    layers.phase_rad[10:40, 66:80] = np.nan
 
     found = bridge(layers).layers.phase_rad
 
