@@ -176,6 +176,33 @@ def fetch_weather(wish: argparse.Namespace) -> None:
         raise StopAndAskError(stopped[0])
 
 
+def move_reference(wish: argparse.Namespace) -> None:
+    import getpass
+
+    from sagwatch.orchestration import wiring
+    from sagwatch.steps.re_reference import re_reference
+
+    if (wish.latitude is None) != (wish.longitude is None):
+        raise BadInputError("--latitude and --longitude go together")
+    site = _site(wish.site)
+    (track,) = _tracks(site, wish.track)
+    moved = re_reference(
+        site,
+        track,
+        open_ledger(),
+        wiring.data_folder(),
+        wiring.clock().now(),
+        who=wish.who or getpass.getuser(),
+        why=wish.why,
+        place=None if wish.latitude is None else (wish.latitude, wish.longitude),
+        rank=wish.rank,
+    )
+    print(
+        f"{track.id}: the reference point moved from {moved.old[0]:.5f}, {moved.old[1]:.5f} to {moved.new[0]:.5f}, "
+        f"{moved.new[1]:.5f}; it has phase in {moved.seen} of {moved.of} interferograms. The next run solves anew"
+    )
+
+
 def deliver(_: argparse.Namespace) -> None:
     from sagwatch.orchestration import wiring
     from sagwatch.steps.deliver_messages import deliver_messages
@@ -320,6 +347,16 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", help="a folder that does not exist yet")
 
 
+def _reference_arguments(parser: argparse.ArgumentParser) -> None:
+    _site_argument(parser)
+    parser.add_argument("track")
+    parser.add_argument("--latitude", type=float, help="of the new reference point, degrees")
+    parser.add_argument("--longitude", type=float)
+    parser.add_argument("--rank", type=int, metavar="N", help="or its rank in the view analyst.stable_points")
+    parser.add_argument("--why", required=True, help="kept with the act")
+    parser.add_argument("--who", help="who decided it; the login name if left out")
+
+
 def _backtest_arguments(parser: argparse.ArgumentParser) -> None:
     _site_argument(parser)
     parser.add_argument(
@@ -366,6 +403,12 @@ COMMANDS: tuple[Command, ...] = (
         "the tropospheric delays that a site's acquisitions lack, here and now; they are applied by the next update",
         _check_cloud_arguments,
         fetch_weather,
+    ),
+    Command(
+        "re-reference",
+        "move a track's reference point; recorded, and the next run solves the track anew",
+        _reference_arguments,
+        move_reference,
     ),
     Command("deliver", "send what waits in the outbox", lambda _: None, deliver),
     Command(

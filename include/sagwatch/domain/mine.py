@@ -100,6 +100,23 @@ class Mine:
             inside_licence=None if self.licence is None else bool(self.licence.covers(area.centroid)),
         )
 
+    def undermined(self, draw_m: float, grid: Grid) -> NDArray[np.bool_]:
+        """Pixels within the draw of any face, past, present or planned; shape of the grid."""
+        rows, columns = np.mgrid[: grid.rows, : grid.columns]
+        x, y = grid.xy(rows, columns)
+        found = np.zeros(grid.shape, dtype=bool)
+        for _, shape in self.faces:
+            found |= contains_xy(shape.buffer(draw_m), x, y)
+        return found
+
+    def licensed(self, grid: Grid) -> NDArray[np.bool_]:
+        """Pixels inside the licence area; all where it is not known, shape of the grid."""
+        if self.licence is None:
+            return np.ones(grid.shape, dtype=bool)
+        rows, columns = np.mgrid[: grid.rows, : grid.columns]
+        inside: NDArray[np.bool_] = contains_xy(self.licence, *grid.xy(rows, columns))
+        return inside
+
     def pixels_of(self, shape: BaseGeometry, grid: Grid) -> NDArray[np.int64]:
         """Pixels within one and a half pixels of an asset."""
         near = shape.buffer(1.5 * grid.pixel_m)

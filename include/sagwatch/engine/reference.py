@@ -1,4 +1,4 @@
-"""Choose the pixel that all displacements of a track refer to, where its site names none.
+"""Rank the pixels that all displacements of a track could refer to, where its site names none; the first is taken.
 
 The choice is made once and pinned; it is a pure function of the interferograms, so it can be repeated and explained.
 """
@@ -43,6 +43,11 @@ class ReferenceRules:
         in extent, and one that ends short of the reference would be lost as a whole.
     most_candidates
         Bounds the memory.
+    height_m
+        So far above or below the area of interest a pixel counts half: the part of the troposphere's delay that depends
+        on height would map from the reference into everything.
+    most_ranked, apart
+        So many places are ranked, each so many pixels away from all better ones.
     """
 
     least_coherence: float = 0.4
@@ -53,6 +58,58 @@ class ReferenceRules:
     most_scatter_m: float = 0.010
     edge_margin: int = 10
     most_candidates: int = 50_000
+    height_m: float = 100.0
+    most_ranked: int = 12
+    apart: int = 7
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """What is known of the ground beside its interferograms; arrays of the grid's shape.
+
+    Attributes
+    ----------
+    land
+        False on water.
+    undermined
+        True within the draw of a panel: it moves, has moved or will.
+    above_area_m
+        Height above the median of the area of interest, metres; None: not known, and height plays no part.
+    """
+
+    land: NDArray[np.bool_]
+    undermined: NDArray[np.bool_] | None = None
+    above_area_m: NDArray[np.floating] | None = None
+
+    @property
+    def allowed(self) -> NDArray[np.bool_]:
+        return self.land if self.undermined is None else self.land & ~self.undermined
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A place that is fit, with the numbers that rank it; ``score`` runs from 0 to 1."""
+
+    row: int
+    column: int
+    score: float
+    mean_coherence: float
+    temporal_coherence: float
+    unrest_m_yr: float
+    above_area_m: float | None
+
+    @property
+    def reason(self) -> str:
+        height = "" if self.above_area_m is None else f", {self.above_area_m:+.0f} m above the area's median"
+        return (
+            f"mean coherence {self.mean_coherence:.2f}, in every interferogram, on land, off the panels, "
+            f"temporal coherence {self.temporal_coherence:.2f}, velocities around it within "
+            f"{1000 * self.unrest_m_yr:.1f} mm/yr of the median{height}"
+        )
+
+    @property
+    def point(self) -> ReferencePoint:
+        return ReferencePoint(self.row, self.column, self.reason)
 
 
 @dataclass(frozen=True)
@@ -63,17 +120,18 @@ class _Survey:
     mean_coherence: NDArray[np.float64]
 
 
-def choose_reference(
+def rank_references(
     stack: Stack,
     settings: InversionSettings,
-    land: NDArray[np.bool_],
+    surroundings: Surroundings,
     rules: ReferenceRules | None = None,
-) -> ReferencePoint:
-    """Choose a coherent, never missing, dry pixel on quiet ground.
+) -> tuple[Candidate, ...]:
+    """Coherent, never missing, dry pixels on quiet ground off the panels, the best first; never none.
 
     Ground is quiet where its velocity differs little from the median of all candidates, in a first solution that
     refers to their median; so most of the track's coherent area must be stable. That holds around a mine. A city
-    that sinks as a whole is refused: there the site file has to name the point.
+    that sinks as a whole is refused: there the site file has to name the point. Among quiet pixels the score is
+    mean coherence times temporal coherence times nearness in height, 1 / (1 + (difference / height_m) squared).
 
     Parameters
     ----------
@@ -81,8 +139,6 @@ def choose_reference(
         All interferograms so far.
     settings
         How they are solved.
-    land
-        Shape of the grid; False on water.
 
     Raises
     ------
@@ -91,9 +147,9 @@ def choose_reference(
     """
     rules = rules or ReferenceRules()
     survey = _survey(stack)
-    eligible = survey.complete & land & (survey.mean_coherence >= rules.least_coherence)
+    eligible = survey.complete & surroundings.allowed & (survey.mean_coherence >= rules.least_coherence)
     if not eligible.any():
-        raise BadInputError(_explain(survey, land, rules))
+        raise BadInputError(_explain(survey, surroundings, rules))
     candidates = _best(survey, eligible, rules)
     first = _first_solution(stack, settings, candidates)
     _check_scatter(first, stack, candidates, rules)
@@ -106,10 +162,43 @@ def choose_reference(
             f"{rules.least_company} others within {rules.neighbourhood} pixels; name a reference point in the site file"
         )
     quiet = known & (unrest_m_yr <= np.median(unrest_m_yr[known]))
-    score = np.where(quiet, survey.mean_coherence * first.agreement, -np.inf)
-    row, column = np.unravel_index(int(np.argmax(score)), score.shape)
-    reason = _reason(survey, first.agreement, unrest_m_yr, int(row), int(column))
-    return ReferencePoint(int(row), int(column), reason)
+    above = surroundings.above_area_m
+    score = survey.mean_coherence * first.agreement
+    if above is not None:
+        score = score * np.nan_to_num(1 / (1 + (above / rules.height_m) ** 2))
+    return tuple(
+        Candidate(
+            row=row,
+            column=column,
+            score=float(score[row, column]),
+            mean_coherence=float(survey.mean_coherence[row, column]),
+            temporal_coherence=float(first.agreement[row, column]),
+            unrest_m_yr=float(unrest_m_yr[row, column]),
+            above_area_m=None if above is None else float(above[row, column]),
+        )
+        for row, column in _apart(np.where(quiet, score, -np.inf), rules)
+    )
+
+
+def choose_reference(
+    stack: Stack,
+    settings: InversionSettings,
+    land: NDArray[np.bool_],
+    rules: ReferenceRules | None = None,
+) -> ReferencePoint:
+    """The best of `rank_references` where nothing is known of panels and heights; ``land`` is False on water."""
+    return rank_references(stack, settings, Surroundings(land), rules)[0].point
+
+
+def _apart(score: NDArray[np.float64], rules: ReferenceRules) -> list[tuple[int, int]]:
+    """Pixels of falling score, each away from all better ones; of equal ones the first by row and column."""
+    left, places = score.copy(), []
+    while len(places) < rules.most_ranked and np.isfinite(left.max()):
+        row, column = (int(value) for value in np.unravel_index(int(np.argmax(left)), left.shape))
+        places.append((row, column))
+        near = slice(max(row - rules.apart, 0), row + rules.apart + 1)
+        left[near, max(column - rules.apart, 0) : column + rules.apart + 1] = -np.inf
+    return places
 
 
 def _inside(shape: tuple[int, int], margin: int) -> NDArray[np.bool_]:
@@ -209,25 +298,14 @@ def _unrest(
     return np.sqrt(np.maximum(total, 0.0) / np.maximum(company, 1.0)), np.rint(company)
 
 
-def _explain(survey: _Survey, land: NDArray[np.bool_], rules: ReferenceRules) -> str:
-    complete = survey.complete & land
+def _explain(survey: _Survey, surroundings: Surroundings, rules: ReferenceRules) -> str:
+    land, allowed = surroundings.land, surroundings.allowed
+    complete = survey.complete & allowed
     best = float(survey.mean_coherence[complete].max()) if complete.any() else 0.0
+    off = "" if surroundings.undermined is None else f", {int(allowed.sum())} of them off the panels' draw"
+    remedy = "" if surroundings.undermined is None else ", or lower datum.draw_m"
     return (
-        f"no pixel can be the reference point: {int(land.sum())} of {land.size} pixels are land, "
+        f"no pixel can be the reference point: {int(land.sum())} of {land.size} pixels are land{off}, "
         f"{int(complete.sum())} of them are in every interferogram, and their highest mean coherence is "
-        f"{best:.2f} (at least {rules.least_coherence} is needed); name a reference point in the site file"
-    )
-
-
-def _reason(
-    survey: _Survey,
-    agreement: NDArray[np.float64],
-    unrest_m_yr: NDArray[np.float64],
-    row: int,
-    column: int,
-) -> str:
-    return (
-        f"mean coherence {survey.mean_coherence[row, column]:.2f}, in every interferogram, on land, "
-        f"temporal coherence {agreement[row, column]:.2f}, velocities around it within "
-        f"{1000 * unrest_m_yr[row, column]:.1f} mm/yr of the median"
+        f"{best:.2f} (at least {rules.least_coherence} is needed); name a reference point in the site file{remedy}"
     )

@@ -1,7 +1,7 @@
 """Rule R8 about the pipeline: silence, credits, stuck messages, rejected revisions, incomplete inputs.
 
 A row for the operators, once for each state of affairs, and a message to the contacts who look after the system.
-The reference point's own motion is judged with the ground (`domain/datum.py`).
+The reference point's own motion is judged with the ground (`domain/datum.py`); that it was lost is told here.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def _findings(session: Session, ledger: Ledger, site: Site, as_of: datetime) -> 
         yield from _silence(session, track.id, rules.silent_after_revisits, as_of)
         yield from _incomplete(session, track.id, as_of)
         yield from _rejected(session, track.id)
+        yield from _lost_reference(ledger, track.id, rules.reference_lost_after)
     reading = ledger.operations.last_credits()
     if reading is not None and reading.remaining is not None and reading.remaining < rules.least_credits:
         yield HealthFinding(
@@ -140,6 +141,22 @@ def _rejected(session: Session, track_id: str) -> Iterator[HealthFinding]:
             f"revision {number} of {track_id} ({revision_id}) was rejected; readers still see the one before",
             track_id,
         )
+
+
+def _lost_reference(ledger: Ledger, track_id: str, least: int) -> Iterator[HealthFinding]:
+    """Acquisitions without phase at the reference are in no revision, so they are not judged: alerts stand still."""
+    lost = ledger.network.lost_in_a_row(track_id)
+    if len(lost) < least:
+        return
+    since = min(secondary for _, secondary in lost)
+    yield HealthFinding(
+        "reference_lost",
+        f"reference_lost:{track_id}:{since}",
+        f"the {len(lost)} newest interferograms of {track_id}, since {since}, have no phase at the reference point and "
+        "are left out: the ground is not judged meanwhile and no alert is raised or cleared. Choose another point: "
+        "`python -m sagwatch re-reference`, candidates in the view analyst.stable_points",
+        track_id,
+    )
 
 
 def _tell(session: Session, ledger: Ledger, site: Site, finding: HealthFinding, as_of: datetime) -> bool:

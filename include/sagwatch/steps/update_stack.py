@@ -22,10 +22,10 @@ from sagwatch.domain.site import Site, Track
 from sagwatch.engine.checks import Finding, check_reference, pieces, refuse
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.interferogram import StoredInterferogram
-from sagwatch.engine.reference import choose_reference
 from sagwatch.engine.revision import MANIFEST, ReferencePoint, RevisionSettings, revision_id
 from sagwatch.engine.store import TrackStore
 from sagwatch.steps.check_stack import check_stack
+from sagwatch.steps.rank_references import rank_references, ranked_places
 from sagwatch.steps.settle_acquisitions import settle_acquisitions
 from sagwatch.steps.sort_interferograms import sort_interferograms
 from sagwatch.steps.stack_members import revision_settings, stored, track_store
@@ -96,8 +96,9 @@ def _pinned_reference(
         )
         return None
     else:
-        stack = store.stack(stored(accepted))
-        chosen = choose_reference(stack, revision_settings(site, track).inversion, store.read_geometry().land)
+        candidates = rank_references(site, track, store, accepted)
+        chosen = candidates[0].point
+        ledger.network.note_candidates(track.id, ranked_places(candidates, store.grid), as_of)
     longitude, latitude = store.grid.lon_lat(chosen.row, chosen.column)
     ledger.sites.pin_reference(
         track.id, chosen.row, chosen.column, float(latitude), float(longitude), chosen.reason, as_of

@@ -12,6 +12,7 @@ from sqlalchemy.orm import aliased
 
 from sagwatch.adapters.database import models
 from sagwatch.adapters.database.orders import LIVE, PairToOrder
+from sagwatch.adapters.database.revisions import AcceptedInterferogram
 from sagwatch.domain.coherence import Measured, Standing
 from sagwatch.domain.orbits import PRECISE_AFTER, Orbits, UsedOrbits, epoch_orbits
 from sagwatch.errors import BadInputError
@@ -148,6 +149,13 @@ class Network:
                 PairToOrder(pair.id, pair.reference_date, pair.secondary_date, attempt, None)
                 for pair, attempt in session.execute(statement)
             ]
+
+    def with_or_without_reference(self, track_id: str) -> list[AcceptedInterferogram]:
+        """What the stack consists of, and what it would if every pixel had phase; in order of dates."""
+        return self._ledger.revisions.interferograms(
+            track_id,
+            or_(models.Interferogram.state == "accepted", models.Interferogram.excluded_by == BY_REFERENCE),
+        )
 
     def note_candidates(self, track_id: str, places: Sequence[RankedPlace], as_of: datetime) -> None:
         """Keep the places that were fit, in their order; once for each time."""

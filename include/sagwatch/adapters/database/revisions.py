@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from sagwatch.adapters.database.models import Interferogram, Pair, Revision, Track
@@ -68,10 +68,14 @@ class Revisions:
 
     def accepted_interferograms(self, track_id: str) -> list[AcceptedInterferogram]:
         """Everything that the stack consists of now, in order of its dates."""
+        return self.interferograms(track_id, Interferogram.state == "accepted")
+
+    def interferograms(self, track_id: str, condition: ColumnElement[bool]) -> list[AcceptedInterferogram]:
+        """Those of a track for which something holds, in order of their dates."""
         statement = (
             select(Interferogram, Pair.reference_date, Pair.secondary_date)
             .join(Pair, Pair.id == Interferogram.pair_id)
-            .where(Pair.track_id == track_id, Interferogram.state == "accepted")
+            .where(Pair.track_id == track_id, condition)
             .order_by(Pair.reference_date, Pair.secondary_date)
         )
         with self._ledger.begin() as session:
