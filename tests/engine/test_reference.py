@@ -1,5 +1,6 @@
 """The reference point is chosen on stable, coherent, dry ground, or not at all."""
 
+import itertools
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from sagwatch.domain.grid import Grid
 from sagwatch.engine.hyp3_attributes import product_attributes
 from sagwatch.engine.interferogram import Layers, StoredInterferogram
 from sagwatch.engine.manifest import RevisionSettings
-from sagwatch.engine.reference import ReferenceRules, choose_reference
+from sagwatch.engine.reference import ReferenceRules, Surroundings, choose_reference, rank_references
 from sagwatch.engine.stack import Stack
 from sagwatch.engine.store import TrackStore
 from sagwatch.errors import BadInputError
@@ -137,3 +138,36 @@ def test_nothing_suitable_is_refused_with_the_reason(tmp_path):
     lonely[::8, ::8] = 0.9
     with pytest.raises(BadInputError, match="has 5 others within"):
         choose_reference(make_stack(tmp_path / "b", np.zeros(GRID.shape), lonely), SETTINGS, LAND)
+
+
+def test_candidates_lie_off_the_panels_and_near_the_area_in_height_and_say_so(tmp_path):
+    coherence = np.random.default_rng(5).uniform(0.55, 0.6, GRID.shape)
+    coherence[4:9, 4:9] = 0.9  # the most coherent ground is over a panel
+    coherence[4:9, 20:26] = 0.8  # the next lies on a ridge
+    coherence[15:21, 20:26] = 0.7
+    undermined = np.zeros(GRID.shape, np.bool_)
+    undermined[:12, :14] = True
+    above = np.zeros(GRID.shape)
+    above[:12, 16:] = 200.0
+    stack = make_stack(tmp_path, np.zeros(GRID.shape), coherence)
+    rules = ReferenceRules(best_share=0.5, apart=4)
+
+    plain = rank_references(stack, SETTINGS, Surroundings(LAND), rules)
+    ranked = rank_references(stack, SETTINGS, Surroundings(LAND, undermined, above), rules)
+
+    assert 4 <= plain[0].row < 9
+    assert 4 <= plain[0].column < 9
+    assert 15 <= ranked[0].row < 21
+    assert 20 <= ranked[0].column < 26
+    assert not any(undermined[one.row, one.column] for one in ranked)
+    assert [one.score for one in ranked] == sorted((one.score for one in ranked), reverse=True)
+    assert all(
+        max(abs(a.row - b.row), abs(a.column - b.column)) > 4 for a, b in itertools.combinations(ranked, 2)
+    )
+    assert "+0 m above the area's median" in ranked[0].reason
+    ridge = next(one for one in ranked if one.above_area_m == 200.0)
+    assert ridge.score == pytest.approx(ridge.mean_coherence * ridge.temporal_coherence / 5)
+    with pytest.raises(
+        BadInputError, match=r"720 of 720 pixels are land, 0 of them off the panels.*datum.draw_m"
+    ):
+        rank_references(stack, SETTINGS, Surroundings(LAND, ~undermined | undermined), rules)

@@ -49,9 +49,16 @@ class StoredTrack:
     def accept(self, members: Iterable[StoredInterferogram]) -> None:
         """Exactly these are accepted now; others that were are withdrawn."""
         wanted = {member.id: member for member in members}
+        self._accept(wanted, withdraw=True)
+
+    def accept_more(self, members: Iterable[StoredInterferogram]) -> None:
+        """These come; what became of earlier ones stays."""
+        self._accept({member.id: member for member in members}, withdraw=False)
+
+    def _accept(self, wanted: dict[str, StoredInterferogram], *, withdraw: bool) -> None:
         with self.ledger.begin() as session:
             rows = {row.id: row for row in session.query(models.Interferogram).all()}
-            for row in rows.values():
+            for row in rows.values() if withdraw else ():
                 row.state = "accepted" if row.id in wanted else "withdrawn"
                 row.reason = None if row.id in wanted else "withdrawn by a test"
                 row.excluded_by = None

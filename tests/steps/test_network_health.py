@@ -42,8 +42,10 @@ def table(system: SmallSystem) -> dict[tuple[date, date], tuple]:
 def test_the_ledger_keeps_a_bad_one_as_long_as_it_is_needed(system):
     system.sim.show(3)
     system.run()
-    low = "UPDATE sagwatch.interferogram SET mean_coherence = {} WHERE pair_id IN "
-    low += "(SELECT id FROM sagwatch.pair WHERE {})"
+    low = (
+        "UPDATE sagwatch.interferogram SET mean_coherence = {} "
+        "WHERE pair_id IN (SELECT id FROM sagwatch.pair WHERE {})"
+    )
     system.execute(
         low.format(0.08, "secondary_date = '2024-01-25' AND reference_date = '2024-01-01'"),
         low.format(0.05, "secondary_date = '2024-01-25' AND reference_date = '2024-01-13'"),
@@ -60,8 +62,8 @@ def test_the_ledger_keeps_a_bad_one_as_long_as_it_is_needed(system):
     )
     assert table(system)[second, third] == ("excluded", "restituted", "mean coherence 0.050 is below 0.1")
     [health] = system.query(
-        "SELECT pieces, excluded, kept_although_low, round(lowest_coherence::numeric, 2)::float, largest_gap_days, "
-        "single_dates "
+        "SELECT pieces, excluded, kept_although_low, round(lowest_coherence::numeric, 2)::float, "
+        "largest_gap_days, single_dates "
         "FROM analyst.network_health"
     )
     assert health[:5] == (1, 1, 1, pytest.approx(0.08), 12)

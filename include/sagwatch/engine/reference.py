@@ -192,7 +192,8 @@ def choose_reference(
 
 def _apart(score: NDArray[np.float64], rules: ReferenceRules) -> list[tuple[int, int]]:
     """Pixels of falling score, each away from all better ones; of equal ones the first by row and column."""
-    left, places = score.copy(), []
+    left = score.copy()
+    places: list[tuple[int, int]] = []
     while len(places) < rules.most_ranked and np.isfinite(left.max()):
         row, column = (int(value) for value in np.unravel_index(int(np.argmax(left)), left.shape))
         places.append((row, column))

@@ -1,4 +1,4 @@
-"""Rank a track's places by how fit they are to be its reference point, from its interferograms, heights and mine plan."""
+"""Rank places by how fit they are to be a track's reference point: interferograms, heights, mine plan."""
 
 from __future__ import annotations
 

@@ -1,0 +1,187 @@
+"""The reference point is moved by a person's recorded act, and a lost one is told while nothing is judged."""
+
+import numpy as np
+import pytest
+import yaml
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+
+from sagwatch.__main__ import main
+from sagwatch.adapters.database import models
+from sagwatch.engine.revision import read_revision
+from sagwatch.errors import BadInputError
+from sagwatch.steps.check_health import check_health
+from sagwatch.steps.publish_revision import publish_revision
+from sagwatch.steps.re_reference import re_reference
+from sagwatch.steps.update_stack import update_stack
+from tests.steps.stored_track import AS_OF, StoredTrack, store_track
+
+DECIDED = {"who": "Ann", "why": "the old one was built over"}
+
+
+@pytest.fixture
+def stored(tmp_path, ledger) -> StoredTrack:
+    return store_track(tmp_path, ledger, n_epochs=24)
+
+
+def query(stored: StoredTrack, statement: str) -> list[tuple]:
+    with stored.ledger.begin() as session:
+        return [tuple(row) for row in session.execute(text(statement))]
+
+
+def move(stored: StoredTrack, **words):
+    return re_reference(stored.site, stored.track, stored.ledger, stored.data, AS_OF, **DECIDED | words)
+
+
+def unpin(stored: StoredTrack) -> None:
+    with stored.ledger.begin() as session:
+        row = session.get(models.Track, stored.track.id)
+        row.reference_row = row.reference_column = None
+
+
+def place_of(stored: StoredTrack, row: int, column: int) -> tuple[float, float]:
+    longitude, latitude = stored.track.grid.grid().lon_lat(row, column)
+    return float(latitude), float(longitude)
+
+
+def never_missing(stored: StoredTrack) -> tuple[int, int]:
+    """A dry pixel that every interferogram sees, and that is not the reference."""
+    phase = stored.invented.phase_rad
+    seen = (np.isfinite(phase) & (phase != 0)).mean(axis=0)
+    seen[stored.invented.reference] = 0
+    seen[-4:] = 0
+    row, column = np.unravel_index(int(np.argmax(seen)), seen.shape)
+    return int(row), int(column)
+
+
+def test_by_hand_the_point_moves_the_act_is_kept_and_everything_is_solved_anew(
+    stored, postgis_url, tmp_path, monkeypatch, capsys
+):
+    folder = tmp_path / "sites"
+    folder.mkdir()
+    written = yaml.safe_dump(stored.site.model_dump(mode="json", exclude_defaults=True))
+    (folder / "invented.yaml").write_text(written)
+    for name, value in (("SITES", folder), ("DATA", stored.data), ("DATABASE_URL", postgis_url)):
+        monkeypatch.setenv(f"SAGWATCH_{name}", str(value))
+    before = stored.update(stored.members)
+    old = read_revision(stored.newest).los_m()
+    row, column = never_missing(stored)
+    latitude, longitude = place_of(stored, row, column)
+    act = [
+        "re-reference",
+        "invented",
+        stored.track.name,
+        "--latitude",
+        str(latitude),
+        "--longitude",
+        str(longitude),
+    ]
+
+    assert main([*act, "--why", "the old one was built over", "--who", "Ann"]) == 0
+    said = capsys.readouterr()
+    assert "the reference point moved from" in said.out
+    assert main([*act, "--why", "again"]) == 64
+    assert "is the reference point of invented/t011a already" in capsys.readouterr().err
+
+    [change] = query(stored, "SELECT who, why, old_latitude, new_latitude FROM analyst.reference_changes")
+    assert change[:2] == ("Ann", "the old one was built over")
+    assert change[3] == pytest.approx(latitude)
+    with pytest.raises(ProgrammingError, match="only ever inserted"):
+        query(stored, "UPDATE sagwatch.reference_change SET why = 'nothing'")
+    after = stored.update()
+    assert (after.number, after.first_solved) == (before.number + 1, 0)
+    assert (after.reference.row, after.reference.column) == (row, column)
+    # All displacements moved by the old solution at the new point; weights by pixel do not depend on the reference.
+    new = read_revision(stored.newest).los_m()
+    both = np.isfinite(new[-1]) & np.isfinite(old[-1])
+    shift = new[-1][both] - old[-1][both]
+    assert np.percentile(np.abs(shift + old[-1, row, column]), 80) < 2e-3
+    assert stored.update().number == after.number
+
+
+def test_the_best_place_is_pinned_with_the_others_and_one_of_them_can_be_taken_by_rank(stored):
+    unpin(stored)
+    stored.update(stored.members)
+
+    ranked = stored.ledger.network.candidates(stored.track.id)
+    pinned = stored.ledger.sites.track(stored.track.id)
+    assert (ranked[0].row, ranked[0].column) == (pinned.reference_row, pinned.reference_column)
+    assert "above the area's median" in pinned.reference_reason
+    assert len(ranked) >= 2
+    assert query(stored, "SELECT rank, is_reference FROM analyst.stable_points ORDER BY rank")[:2] == [
+        (1, True),
+        (2, False),
+    ]
+
+    with pytest.raises(BadInputError, match="has no candidate of rank 99"):
+        move(stored, rank=99)
+    moved = move(stored, rank=2)
+    assert moved.new == (ranked[1].latitude, ranked[1].longitude)
+    assert stored.update().reference.row == ranked[1].row
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ({"why": " "}, "say who moves the reference point and why"),
+        ({"place": (0.0, 0.0)}, "take a place inside"),
+        ({"place": (19, 8)}, "is water"),
+        ({"place": (5, 0)}, "has phase in 0 of"),
+        ({}, "by its latitude and longitude, or by its rank"),
+    ],
+)
+def test_an_unfit_place_is_refused_and_nothing_moves(stored, words, what):
+    stored.update(stored.members)
+    if (place := words.get("place")) and place[0]:
+        words = {"place": place_of(stored, *place)}
+
+    with pytest.raises(BadInputError, match=what):
+        move(stored, **words)
+
+    assert query(stored, "SELECT count(*) FROM sagwatch.reference_change") == [(0,)]
+    pinned = stored.ledger.sites.track(stored.track.id)
+    assert (pinned.reference_row, pinned.reference_column) == stored.invented.reference
+
+
+def lose_the_reference(stored: StoredTrack) -> tuple[int, int]:
+    """Pin a pixel that the last acquisition's interferograms do not see, and others do."""
+    phase = stored.invented.phase_rad
+    seen = np.isfinite(phase) & (phase != 0)
+    last = [i for i, one in enumerate(stored.members) if one.secondary == stored.dates[-1]]
+    first = [i for i, one in enumerate(stored.members) if one.secondary != stored.dates[-1]]
+    # The last two have a hole of their own (see `invent_stack`).
+    lost = ~seen[last].any(axis=0)
+    share = np.where(lost, seen[first].mean(axis=0), 0)
+    share[-4:] = 0
+    row, column = np.unravel_index(int(np.argmax(share)), share.shape)
+    assert share[row, column] > 0.9
+    return int(row), int(column)
+
+
+def test_while_the_reference_is_lost_nothing_is_judged_and_the_operators_are_told_once(stored):
+    rules = {"health": {"reference_lost_after": 2}}
+    stored.site = stored.site.model_copy(update={"alerts": type(stored.site.alerts).model_validate(rules)})
+    stored.ledger.sites.sync([stored.site], AS_OF)
+    stored.pin(*lose_the_reference(stored))
+    stored.update(stored.until(stored.dates[-2]))
+    publish_revision(stored.site, stored.track, stored.ledger, stored.data, AS_OF)
+    judged = query(stored, "SELECT epoch FROM sagwatch.judgement ORDER BY epoch")
+    assert judged[-1] == (stored.dates[-2],)
+    assert check_health(stored.ledger, AS_OF) == 0
+
+    stored.accept_more(stored.members)
+    update_stack(stored.site, stored.track, stored.ledger, stored.data, AS_OF)
+    publish_revision(stored.site, stored.track, stored.ledger, stored.data, AS_OF)
+
+    assert query(stored, "SELECT epoch FROM sagwatch.judgement ORDER BY epoch") == judged
+    assert check_health(stored.ledger, AS_OF) == 1
+    assert check_health(stored.ledger, AS_OF) == 0
+    [(told,)] = query(stored, "SELECT text FROM sagwatch.operation_event WHERE kind = 'reference_lost'")
+    assert "the 2 newest interferograms of invented/t011a" in told
+
+    row, column = never_missing(stored)
+    move(stored, place=place_of(stored, row, column))
+    stored.update()
+    publish_revision(stored.site, stored.track, stored.ledger, stored.data, AS_OF)
+    assert query(stored, "SELECT max(epoch) FROM sagwatch.judgement") == [(stored.dates[-1],)]
+    assert check_health(stored.ledger, AS_OF) == 0
