@@ -69,8 +69,9 @@ def invent_stack(
     gaps: float = 0.04,
     seed: int = 7,
     grid: Grid = GRID,
+    lost: tuple[int, int] | None = None,
 ) -> Invented:
-    """Fill a store; ``noise`` scales the decorrelation noise, ``gaps`` is the share of zeroed observations."""
+    """Fill a store; the last acquisition does not see the pixel ``lost``, every other one does; ``noise`` scales the decorrelation noise, ``gaps`` is the share of zeroed observations."""
     rng = np.random.default_rng(seed)
     dates = invent_dates(n_epochs)
     truth = trough_m(grid.shape, dates)
@@ -94,6 +95,8 @@ def invent_stack(
                 hole[40:44, 4:9] = True
             hole[:, :2] = True
             hole[reference] = False
+            if lost is not None:
+                hole[lost] = b == n_epochs - 1
             phase[hole] = 0.0
             layers = Layers.from_product(
                 phase.astype(np.float32), coherence.astype(np.float32), (~hole).astype(np.int16)

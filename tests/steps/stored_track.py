@@ -134,13 +134,22 @@ class StoredTrack:
             session.get(models.Track, self.track.id).head_revision_id = row.id
 
 
-def store_track(folder: Path, ledger: Ledger, n_epochs: int = 60, **changes: object) -> StoredTrack:
+def store_track(
+    folder: Path,
+    ledger: Ledger,
+    n_epochs: int = 60,
+    gaps: float = 0.04,
+    lost: tuple[int, int] | None = None,
+    **changes: object,
+) -> StoredTrack:
     """Invent a track and tell the ledger of its site; nothing is accepted yet."""
-    site = make_site("invented", rows=20, columns=24, **changes)
+    site = make_site("invented", **({"rows": 20, "columns": 24} | changes))
     track = site.tracks[0]
     ledger.sites.sync([site], AS_OF)
     data = folder / "data"
-    invented = invent_stack(data / track.site / track.name, n_epochs, grid=track.grid.grid())
+    invented = invent_stack(
+        data / track.site / track.name, n_epochs, grid=track.grid.grid(), gaps=gaps, lost=lost
+    )
     stored = StoredTrack(ledger, data, site, invented)
     stored.pin(*invented.reference)
     return stored

@@ -16,12 +16,14 @@ from sagwatch.steps.re_reference import re_reference
 from sagwatch.steps.update_stack import update_stack
 from tests.steps.stored_track import AS_OF, StoredTrack, store_track
 
+#: The last acquisition does not see this pixel.
+LOST = (5, 18)
 DECIDED = {"who": "Ann", "why": "the old one was built over"}
 
 
 @pytest.fixture
 def stored(tmp_path, ledger) -> StoredTrack:
-    return store_track(tmp_path, ledger, n_epochs=24)
+    return store_track(tmp_path, ledger, n_epochs=24, gaps=0.0, lost=LOST)
 
 
 def query(stored: StoredTrack, statement: str) -> list[tuple]:
@@ -63,6 +65,7 @@ def test_by_hand_the_point_moves_the_act_is_kept_and_everything_is_solved_anew(
     (folder / "invented.yaml").write_text(written)
     for name, value in (("SITES", folder), ("DATA", stored.data), ("DATABASE_URL", postgis_url)):
         monkeypatch.setenv(f"SAGWATCH_{name}", str(value))
+    monkeypatch.setenv("AIRFLOW_CONN_SAGWATCH_HYP3", '{"conn_type": "http"}')  # which clock it is
     before = stored.update(stored.members)
     old = read_revision(stored.newest).los_m()
     row, column = never_missing(stored)
@@ -91,15 +94,17 @@ def test_by_hand_the_point_moves_the_act_is_kept_and_everything_is_solved_anew(
     after = stored.update()
     assert (after.number, after.first_solved) == (before.number + 1, 0)
     assert (after.reference.row, after.reference.column) == (row, column)
-    # All displacements moved by the old solution at the new point; weights by pixel do not depend on the reference.
+    # All moved by the old displacement at the new point, but for what weights by pixel make of its noise.
     new = read_revision(stored.newest).los_m()
     both = np.isfinite(new[-1]) & np.isfinite(old[-1])
     shift = new[-1][both] - old[-1][both]
-    assert np.percentile(np.abs(shift + old[-1, row, column]), 80) < 2e-3
+    assert abs(np.median(shift) + old[-1, row, column]) < 1e-3
+    assert np.std(shift) < 3e-3
     assert stored.update().number == after.number
 
 
-def test_the_best_place_is_pinned_with_the_others_and_one_of_them_can_be_taken_by_rank(stored):
+def test_the_best_place_is_pinned_with_the_others_and_one_of_them_can_be_taken_by_rank(tmp_path, ledger):
+    stored = store_track(tmp_path, ledger, n_epochs=12, gaps=0.0, rows=60, columns=60)  # mostly quiet ground
     unpin(stored)
     stored.update(stored.members)
 
@@ -143,26 +148,11 @@ def test_an_unfit_place_is_refused_and_nothing_moves(stored, words, what):
     assert (pinned.reference_row, pinned.reference_column) == stored.invented.reference
 
 
-def lose_the_reference(stored: StoredTrack) -> tuple[int, int]:
-    """Pin a pixel that the last acquisition's interferograms do not see, and others do."""
-    phase = stored.invented.phase_rad
-    seen = np.isfinite(phase) & (phase != 0)
-    last = [i for i, one in enumerate(stored.members) if one.secondary == stored.dates[-1]]
-    first = [i for i, one in enumerate(stored.members) if one.secondary != stored.dates[-1]]
-    # The last two have a hole of their own (see `invent_stack`).
-    lost = ~seen[last].any(axis=0)
-    share = np.where(lost, seen[first].mean(axis=0), 0)
-    share[-4:] = 0
-    row, column = np.unravel_index(int(np.argmax(share)), share.shape)
-    assert share[row, column] > 0.9
-    return int(row), int(column)
-
-
 def test_while_the_reference_is_lost_nothing_is_judged_and_the_operators_are_told_once(stored):
     rules = {"health": {"reference_lost_after": 2}}
     stored.site = stored.site.model_copy(update={"alerts": type(stored.site.alerts).model_validate(rules)})
     stored.ledger.sites.sync([stored.site], AS_OF)
-    stored.pin(*lose_the_reference(stored))
+    stored.pin(*LOST)
     stored.update(stored.until(stored.dates[-2]))
     publish_revision(stored.site, stored.track, stored.ledger, stored.data, AS_OF)
     judged = query(stored, "SELECT epoch FROM sagwatch.judgement ORDER BY epoch")
