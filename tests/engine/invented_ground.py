@@ -71,7 +71,10 @@ def invent_stack(
     grid: Grid = GRID,
     lost: tuple[int, int] | None = None,
 ) -> Invented:
-    """Fill a store; the last acquisition does not see the pixel ``lost``, every other one does; ``noise`` scales the decorrelation noise, ``gaps`` is the share of zeroed observations."""
+    """Fill a store; ``noise`` scales the decorrelation noise, ``gaps`` is the share of zeroed observations.
+
+    The pixel ``lost`` is seen by all acquisitions but the last one.
+    """
     rng = np.random.default_rng(seed)
     dates = invent_dates(n_epochs)
     truth = trough_m(grid.shape, dates)

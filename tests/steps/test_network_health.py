@@ -132,6 +132,7 @@ def test_a_pair_is_made_once_more_with_precise_orbits_and_takes_the_place_of_the
     again.sim.faults()
 
     assert [result.state for result in results] == ["accepted"], "the failed one leaves the first where it is"
+    assert again.ledger.network.to_reorder(again.track.id, again.now) == []
     assert again.submit() == [], "never a third"
     assert len(again.jobs_at_hyp3()) == 6
     states = again.query(
