@@ -1,4 +1,4 @@
-"""Rank places by how fit they are to be a track's reference point: interferograms, heights, mine plan."""
+"""Rank the places that are fit to be a track's reference point: its interferograms, heights and mine plan decide."""
 
 from __future__ import annotations
 
