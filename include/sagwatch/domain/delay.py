@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
+#: Methods whose delays come from outside, one file for each acquisition.
+FETCHED_METHODS = ("era5", "gacos")
+
 
 class DelayState(StrEnum):
     """How good the delay of an acquisition is; anything but `FINAL` makes its displacement provisional."""

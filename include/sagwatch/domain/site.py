@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from shapely.geometry import Polygon, shape
 from shapely.validation import explain_validity
 
+from sagwatch.domain.delay import FETCHED_METHODS
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.ids import content_sha256
 
@@ -243,7 +244,7 @@ class TroposphereRules(_Strict):
     @property
     def is_fetched(self) -> bool:
         """Whether delays come from outside, acquisition by acquisition."""
-        return self.method in ("era5", "gacos")
+        return self.method in FETCHED_METHODS
 
 
 class RampRules(_Strict):

@@ -78,7 +78,7 @@ def write_corrections(
     lines = fit_windows(dates, los_m.reshape(shape), windows, observed.reshape(shape))
     write_lines(folder, lines)
     template = read_attributes(folder / "timeseries.h5")
-    _write_steady(folder / STEADY, steady, template)
+    _write_map(folder / STEADY, "mask", steady, {**template, "FILE_TYPE": "mask", "UNIT": "1"})
     _write_found(folder / CORRECTIONS, found, manifest)
     height_error_m = found.height_error_m(scene)
     if height_error_m is not None:
@@ -200,10 +200,6 @@ def _in_company(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     rows, columns = mask.shape
     total = sum(padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3))
     return np.asarray(mask & (total >= 5))
-
-
-def _write_steady(path: Path, steady: NDArray[np.bool_], template: Mapping[str, str]) -> None:
-    _write_map(path, "mask", steady, {**template, "FILE_TYPE": "mask", "UNIT": "1"})
 
 
 def _write_map(path: Path, name: str, values: NDArray[np.generic], attributes: Mapping[str, str]) -> None:

@@ -29,8 +29,6 @@ from numpy.typing import NDArray
 from sagwatch.engine.velocity import elapsed_years, mintpy_years
 from sagwatch.errors import BadInputError
 
-#: Methods whose delays lie in files.
-WITH_FILES = ("era5", "gacos")
 #: A height error is estimated from so many acquisitions on: fewer leave its error larger than itself.
 LEAST_TOPOGRAPHY_EPOCHS = 20
 #: Fewer pixels of steady ground say nothing about a whole scene.
@@ -304,8 +302,9 @@ def relative_delays(
     origins = [_at_reference(delay_of, epoch, scene) for epoch in range(n_epochs)]
     known = [epoch for epoch in range(n_epochs) if origins[epoch] is not None]
     average = np.zeros(path.shape)
-    for epoch in known:
-        average += _referenced(delay_of(epoch, rows), scene, origins[epoch]) / len(known)
+    if slope is None and len(known) < n_epochs:
+        for epoch in known:
+            average += _referenced(delay_of(epoch, rows), scene, origins[epoch]) / len(known)
     first = average
     if origins[0] is not None:
         first = _referenced(delay_of(0, rows), scene, origins[0])

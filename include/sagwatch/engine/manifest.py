@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from sagwatch.domain.delay import DelayState, StoredDelay
+from sagwatch.domain.delay import FETCHED_METHODS, DelayState, StoredDelay
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.ids import canonical_json, content_sha256
 from sagwatch.engine.checks import Finding
-from sagwatch.engine.corrections import WITH_FILES, CorrectionSettings
+from sagwatch.engine.corrections import CorrectionSettings
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.hyp3_attributes import WAVELENGTH_M
 from sagwatch.engine.interferogram import StoredInterferogram
@@ -181,7 +181,7 @@ def used_delays(
     dates: Sequence[date], settings: RevisionSettings, delays: Mapping[date, StoredDelay]
 ) -> tuple[StoredDelay, ...]:
     """Those delays on which a revision of these dates depends."""
-    if settings.corrections is None or settings.corrections.troposphere not in WITH_FILES:
+    if settings.corrections is None or settings.corrections.troposphere not in FETCHED_METHODS:
         return ()
     return tuple(delays[day] for day in dates if day in delays)
 

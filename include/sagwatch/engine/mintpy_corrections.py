@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from sagwatch.domain.delay import FETCHED_METHODS
 from sagwatch.engine.correction_files import (
     HEIGHT_ERROR,
     STEADY,
@@ -17,7 +18,7 @@ from sagwatch.engine.correction_files import (
     read_scene,
     stored_delays,
 )
-from sagwatch.engine.corrections import WITH_FILES, CorrectionSettings, relative_delays
+from sagwatch.engine.corrections import CorrectionSettings, relative_delays
 from sagwatch.engine.interferogram import open_hdf5, write_attributes
 from sagwatch.engine.mintpy_process import MintPyError, copy_plainly, run_program
 from sagwatch.engine.revision import Revision
@@ -38,7 +39,7 @@ class CorrectionDifferences:
 def corrected_name(settings: CorrectionSettings) -> str:
     """MintPy's name of the corrected series, as ``timeseries_ERA5_ramp_demErr.h5``."""
     words = [_SERIES]
-    if settings.troposphere in WITH_FILES:
+    if settings.troposphere in FETCHED_METHODS:
         words.append(settings.troposphere.upper())
     elif settings.troposphere == "height_correlation":
         words.append("tropHgt")
@@ -107,7 +108,7 @@ def _correct(revision: Revision, settings: CorrectionSettings, folder: Path) -> 
     for name in ("geometryGeo.h5", STEADY):
         path = source / "inputs" / name if name == "geometryGeo.h5" else source / name
         copy_plainly(path, folder / name, ())
-    if settings.troposphere in WITH_FILES:
+    if settings.troposphere in FETCHED_METHODS:
         _write_all_delays(revision, folder / "delays.h5")
         series = _run("diff", [series.name, "delays.h5"], folder, "troposphere.h5")
     elif settings.troposphere == "height_correlation":

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.weather import WeatherRecord
 from sagwatch.domain.delay import DelayState, StoredDelay
@@ -184,23 +187,14 @@ class _Search:
         grib = self.place.folder / "weather" / "ERA5" / request.file_name
         record = self.records.get(day)
         state = weather.fetch(request, grib, record.request_id if record is not None else None)
-        source_sha256 = sha256_of(grib)
-        delay_m = era5_delay(grib, self.place.geometry_path)
-        about = {**self._attributes(), "WEATHER_FILE": grib.name, "WEATHER_SHA256": source_sha256}
-        delay = write_delay(self.place.folder, day, self.method, state, delay_m, about)
-        self._record(delay, grib.name, source_sha256)
-        return delay
+        return self._keep(day, state, grib, era5_delay(grib, self.place.geometry_path))
 
     def from_gacos(self, day: date) -> StoredDelay | None:
         ztd = self.place.folder / "gacos" / f"{day:%Y%m%d}.ztd"
         if not ztd.is_file():
             return None
-        source_sha256 = sha256_of(ztd)
         delay_m = gacos_delay(ztd, self.place.geometry_path, self.place.grid)
-        about = {**self._attributes(), "WEATHER_FILE": ztd.name, "WEATHER_SHA256": source_sha256}
-        delay = write_delay(self.place.folder, day, self.method, DelayState.FINAL, delay_m, about)
-        self._record(delay, ztd.name, source_sha256)
-        return delay
+        return self._keep(day, DelayState.FINAL, ztd, delay_m)
 
     def tell_once(self, problem: StopAndAskError, days: list[date]) -> int:
         """A person must act: one event a month; what is still due says why. Returns how much that is."""
@@ -248,9 +242,14 @@ class _Search:
         limit = self.site.corrections.troposphere.give_up_after_days
         return next_try(day, state, outcome, failures, limit, self.as_of)
 
-    def _record(self, delay: StoredDelay, source: str, source_sha256: str) -> None:
-        again = self._next(delay.day, delay.state, Outcome.OBTAINED, 0)
-        self.ledger.weather.obtained(self.track.id, delay, source, source_sha256, again, self.as_of)
+    def _keep(self, day: date, state: DelayState, source: Path, delay_m: NDArray[np.float32]) -> StoredDelay:
+        """Store a delay with the hash of what it was made from, and write it down."""
+        source_sha256 = sha256_of(source)
+        about = {**self._attributes(), "WEATHER_FILE": source.name, "WEATHER_SHA256": source_sha256}
+        delay = write_delay(self.place.folder, day, self.method, state, delay_m, about)
+        again = self._next(day, state, Outcome.OBTAINED, 0)
+        self.ledger.weather.obtained(self.track.id, delay, source.name, source_sha256, again, self.as_of)
+        return delay
 
     def _attributes(self) -> dict[str, str]:
         """The geometry's, without what belongs to its file."""

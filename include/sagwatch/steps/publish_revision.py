@@ -28,6 +28,7 @@ from sagwatch.domain.site import AlertRules, Site, Track, WindowRules
 from sagwatch.domain.windows import EVIDENCE, WindowVelocity, evidence_classes
 from sagwatch.domain.witness import against_quiet_ground
 from sagwatch.engine.correction_files import correction_settings, read_corrections
+from sagwatch.engine.corrections import without_topography
 from sagwatch.engine.revision import Revision, read_revision, solve_past, verify
 from sagwatch.engine.store import TrackStore
 from sagwatch.errors import FencedError
@@ -196,7 +197,7 @@ def solutions(site: Site, track: Track, store: TrackStore, revision: Revision) -
 
     def until(day: date) -> Solution:
         if day >= revision.epochs[-1]:
-            return _whole(revision, incidence_deg, misclosed(stack, revision.epochs[-1]))
+            return _whole(revision, revision.los_m(), incidence_deg, misclosed(stack, revision.epochs[-1]))
         past = solve_past(revision, stack, settings, day)
         return Solution(
             dates=past.dates,
@@ -211,11 +212,14 @@ def solutions(site: Site, track: Track, store: TrackStore, revision: Revision) -
 
 
 def _whole(
-    revision: Revision, incidence_deg: float | None, contradicted: NDArray[np.bool_] | None = None
+    revision: Revision,
+    los_m: NDArray[np.float32],
+    incidence_deg: float | None,
+    contradicted: NDArray[np.bool_] | None,
 ) -> Solution:
     return Solution(
         dates=tuple(revision.epochs),
-        los_m=revision.los_m(),
+        los_m=los_m,
         temporal_coherence=_on_land(revision, revision.layers.temporal_coherence),
         observed=revision.observed(),
         incidence_deg=incidence_deg,
@@ -238,9 +242,10 @@ def _published_arrays(
 ) -> PublishedArrays:
     """What readers see of the revision, with the zones and reasons of the last judgement."""
     stack = store.stack(revision.manifest.members)
-    solution = _whole(revision, _incidence_deg(store), misclosed(stack, revision.epochs[-1]))
-    topography_mm_per_m, perpendicular_m = _topography(revision)
-    kept_m = solution.los_m if topography_mm_per_m is None else revision.los_with_topography_m()
+    found = read_corrections(revision.folder) if correction_settings(revision.manifest) is not None else None
+    kept_m = revision.los_with_topography_m()
+    los_m = kept_m if found is None else without_topography(kept_m.copy(), slice(None), found)
+    solution = _whole(revision, los_m, _incidence_deg(store), misclosed(stack, revision.epochs[-1]))
     least = site.inversion.min_temporal_coherence
     newest = revision.epochs[-1]
     standard = AlertRules(**{**site.alerts.model_dump(), "windows": PUBLISHED_WINDOWS})
@@ -262,11 +267,15 @@ def _published_arrays(
     )
     worded = site.alerts.on_pixels(revision.grid.pixel_m)
     limit = GradientLimit.of(revision.grid, revision.epochs, solution.incidence_deg)
-    los_mm = np.where(revision.observed(), solution.los_m * np.float32(1000), np.float32(np.nan))
+
+    def observed_mm(los_m: NDArray[np.float32]) -> NDArray[np.float32]:
+        assert solution.observed is not None
+        return np.where(solution.observed, los_m * np.float32(1000), np.float32(np.nan))
+
     return PublishedArrays(
         grid=revision.grid,
         epochs=tuple(revision.epochs),
-        los_mm=np.where(revision.observed(), kept_m * np.float32(1000), np.float32(np.nan)),
+        los_mm=observed_mm(kept_m),
         velocity_mm_yr={window.days: window.velocity_mm_yr for window in windows},
         velocity_sd_mm_yr={window.days: window.sd_mm_yr for window in windows},
         velocity_white_sd_mm_yr={window.days: window.sd_white_mm_yr for window in windows},
@@ -282,7 +291,7 @@ def _published_arrays(
         zone_ids=dict(enumerate(last.zone_ids)),
         evidence=evidence_classes(shown.windows, site.alerts.levels_mm_yr[0]),
         evidence_texts=dict(enumerate(EVIDENCE)),
-        blind=_blind_spots(site, revision, los_mm, shown, mine, limit),
+        blind=_blind_spots(site, revision, observed_mm(los_m), shown, mine, limit),
         blind_texts={
             int(kind): kind.words(limit, site.alerts.blind.step_share)
             for kind in Blind
@@ -293,17 +302,11 @@ def _published_arrays(
         stage_texts=dict(enumerate(STAGES)),
         stage_since=stages.since,
         stage_confidence=stages.confidence,
-        topography_mm_per_m=topography_mm_per_m,
-        perpendicular_m=perpendicular_m,
+        topography_mm_per_m=None
+        if found is None or found.per_baseline is None
+        else found.per_baseline * 1000,
+        perpendicular_m=None if found is None else found.baselines_m,
     )
-
-
-def _topography(revision: Revision) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """What a wrong height feigns, mm per metre of baseline, and the baselines; None where it is not estimated."""
-    if correction_settings(revision.manifest) is None:
-        return None, None
-    found = read_corrections(revision.folder)
-    return (None if found.per_baseline is None else found.per_baseline * 1000), found.baselines_m
 
 
 def _blind_spots(

@@ -1,10 +1,16 @@
+CREATE FUNCTION analyst.is_provisional(troposphere text, orbits text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN troposphere IN ('none', 'preliminary') OR orbits = 'restituted';
+COMMENT ON FUNCTION analyst.is_provisional(text, text) IS
+    'Whether an acquisition with such weather and orbits (see analyst.epochs) stands on input that will be replaced.';
+
 -- One row per acquisition of what readers see; domain/provisional.py has the same words.
 CREATE VIEW analyst.epochs AS
 SELECT
     track.site,
     track.name AS track,
     epoch.date,
-    (epoch.troposphere IN ('none', 'preliminary') OR epoch.orbits = 'restituted') AS provisional,
+    analyst.is_provisional(epoch.troposphere, epoch.orbits) AS provisional,
     nullif(concat_ws(
         ', ',
         CASE epoch.troposphere WHEN 'none' THEN 'no weather data yet'

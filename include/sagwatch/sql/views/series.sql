@@ -5,7 +5,7 @@ BEGIN ATOMIC
     SELECT epoch.day,
         nullif(tile.los_mm[point.position + 1], 'NaN')
             - coalesce(nullif(topography.mm_per_m[point.position + 1], 'NaN') * epoch.perpendicular_m, 0)::real,
-        (epoch.troposphere IN ('none', 'preliminary') OR epoch.orbits = 'restituted')
+        analyst.is_provisional(epoch.troposphere, epoch.orbits)
     FROM sagwatch.point
     JOIN sagwatch.track ON track.id = point.track_id
     JOIN sagwatch.revision ON revision.id = track.head_revision_id
@@ -31,7 +31,7 @@ BEGIN ATOMIC
         nullif(tile.los_mm[point.position + 1], 'NaN')
             - coalesce(nullif(topography.mm_per_m[point.position + 1], 'NaN') * epoch.perpendicular_m, 0)::real,
         shown.number,
-        (epoch.troposphere IN ('none', 'preliminary') OR epoch.orbits = 'restituted')
+        analyst.is_provisional(epoch.troposphere, epoch.orbits)
     FROM sagwatch.point
     CROSS JOIN LATERAL (
         SELECT published.number, published.revision_id FROM sagwatch.published_revision published
