@@ -112,7 +112,7 @@ def _revision() -> models.Revision:
         interferograms=[],
         epochs=EPOCHS,
         troposphere=["final"] * (len(EPOCHS) - 2) + ["preliminary"] * 2,
-        orbits=["precise"] * len(EPOCHS),
+        orbits=["precise"] * (len(EPOCHS) - 1) + ["restituted"],
         reference_row=1,
         reference_column=5,
         summary={},

@@ -76,6 +76,11 @@ def test_the_overview_leaves_out_archived_sites_and_counts_every_acquisition(kno
     assert track["acquisitions"] == {"used": 12, "pending": 1, "rejected": 1}
     assert (track["revision_number"], track["last_epoch"]) == (4, EPOCHS[-1])
     assert track["last_acquisition"] > EPOCHS[-1]
+    # One acquisition has one reason and one has two: each is said once.
+    assert (track["provisional"], track["provisional_why"]) == (
+        2,
+        "preliminary weather data, restituted orbits",
+    )
 
 
 def test_an_alert_comes_with_its_last_sentence(known: KnownLedger) -> None:

@@ -152,8 +152,8 @@ SELECT track.id, track.site, track.name, track.direction, track.relative_orbit, 
        head.number AS revision_number, head.published_at, head.epochs[cardinality(head.epochs)] AS last_epoch,
        (SELECT count(*) FROM analyst.epochs WHERE epochs.site = track.site AND epochs.track = track.name
         AND epochs.provisional) AS provisional,
-       (SELECT string_agg(DISTINCT why, ', ') FROM analyst.epochs WHERE epochs.site = track.site
-        AND epochs.track = track.name AND epochs.provisional) AS provisional_why,
+       (SELECT string_agg(DISTINCT reason, ', ') FROM analyst.epochs, unnest(string_to_array(why, ', ')) AS reason
+        WHERE epochs.site = track.site AND epochs.track = track.name AND epochs.provisional) AS provisional_why,
        (SELECT max(date) FROM sagwatch.acquisition WHERE track_id = track.id) AS last_acquisition,
        (SELECT count(*) FROM sagwatch.job JOIN sagwatch.pair ON pair.id = job.pair_id
         WHERE pair.track_id = track.id AND job.state IN ('intended', 'open', 'succeeded')) AS open_jobs,
