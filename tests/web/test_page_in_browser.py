@@ -50,7 +50,7 @@ def chromium() -> str:
 def test_the_page_draws_the_map_and_a_click_shows_the_history(
     page_url: str, chromium: str, tmp_path: Path
 ) -> None:
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     complaints: list[str] = []
     foreign: list[str] = []
@@ -65,7 +65,8 @@ def test_the_page_draws_the_map_and_a_click_shows_the_history(
         page.on("request", lambda r: None if r.url.startswith(page_url) else foreign.append(r.url))
         page.goto(page_url)
         page.wait_for_selector(".alert")
-        page.wait_for_function("document.querySelector('#legend-low').textContent.includes('100')")
+        # Not wait_for_function: it asks again through eval(), which the page rightly forbids.
+        expect(page.locator("#legend-low")).to_contain_text("100")
 
         # The bowl's middle is the middle of the grid (20, 30 of 40 x 60), and the whole grid is shown at first.
         box = page.locator("#map").bounding_box()
