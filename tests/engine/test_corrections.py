@@ -187,6 +187,26 @@ def test_a_ramp_without_a_mask_would_eat_the_trough(world):
     assert kept < 0.01
 
 
+@pytest.mark.parametrize("ramp", ["none", "linear", "quadratic"])
+def test_the_air_over_the_reference_is_in_nothing_that_refers_to_steady_ground(world, ramp):
+    spoilt = world.seen_m - np.random.default_rng(8).normal(0, 0.01, len(world.dates))[:, None, None]
+    spoilt -= spoilt[0]
+    settings = CorrectionSettings(ramp=ramp, refer_to="steady_ground")
+
+    def answer(seen_m):
+        found, los_m = estimate(
+            world.dates, seen_m.astype(np.float32), world.delay_of(), world.baselines_m, world.scene, settings
+        )
+        rows = corrections.apply(seen_m[:, 7:9], slice(7, 9), world.delay_of(), found, world.scene, settings)
+        np.testing.assert_allclose(rows, los_m[:, 7:9], rtol=0, atol=1e-7)
+        return los_m
+
+    steady_mean = answer(spoilt)[:, world.scene.steady].mean(axis=1)
+    np.testing.assert_allclose(steady_mean, 0, atol=1e-5)
+    # 10 mm went in; the reference pixel itself, an exact zero before, now counts as steady ground.
+    np.testing.assert_allclose(answer(spoilt)[1:], answer(world.seen_m)[1:], rtol=0, atol=2e-4)
+
+
 def test_too_little_steady_ground_is_refused_and_says_so(world):
     lonely = np.zeros(SHAPE, np.bool_)
     lonely[:5, :5] = True
@@ -267,6 +287,7 @@ def build(track: Corrected, number: int, settings: RevisionSettings, delays=None
         (11, CorrectionSettings(troposphere="height_correlation")),
         (12, CorrectionSettings(ramp="quadratic")),
         (13, CorrectionSettings(topography_order=3)),
+        (14, replace(EVERYTHING, refer_to="steady_ground")),
     ],
 )
 def test_mintpys_own_programs_correct_alike(track, tmp_path, number, wanted):
@@ -349,6 +370,19 @@ def test_an_export_has_the_corrected_series_under_mintpys_name(track, tmp_path):
         assert np.isfinite(file["timeseries"][:]).all(), "it stands alone"
     run_program("info", ["timeseries_ERA5_ramp_demErr.h5"], target)
     assert (target / "demErr.h5").exists()
+
+
+def test_an_export_that_refers_to_steady_ground_names_no_pixel(track, tmp_path):
+    settings = replace(track.settings, corrections=CorrectionSettings(refer_to="steady_ground"))
+    revision = build(track, 47, settings)
+
+    target = export_mintpy(revision.folder, tmp_path / "out")
+
+    with open_hdf5(target / "timeseries_steady.h5") as file:
+        np.testing.assert_array_equal(file["timeseries"][:], revision.los_m())
+        assert "REF_Y" not in file.attrs
+    with open_hdf5(target / "timeseries.h5") as file:
+        assert "REF_Y" in file.attrs
 
 
 def test_rows_by_themselves_are_the_rows_of_the_whole(track):

@@ -194,7 +194,14 @@ class CoherenceRules(_Strict):
 
 
 class DatumRules(_Strict):
-    """Where the reference point is looked for, if the site file names none; see engine/reference.py."""
+    """What displacements refer to, and where the reference point is looked for; see engine/reference.py."""
+
+    refer_to: Literal["point", "steady_ground"] = Field(
+        default="point",
+        description="point: the reference point, as in MintPy; its own atmosphere is then in every displacement. "
+        "steady_ground: the mean of all ground that is coherent, does not move and lies off the faces. Not where most "
+        "of the area may sink as a whole.",
+    )
 
     draw_m: float = Field(
         default=1000, ge=0, description="No reference point so near to a face of the mine plan, metres."

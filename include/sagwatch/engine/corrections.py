@@ -10,6 +10,8 @@ nothing has to be solved again.
 - **Height correlation**: ``tropo_phase_elevation.py -l 1``: a line through displacement against height / cos(incidence)
   (Doin et al., 2009, J. Appl. Geophys. 69, 35-50), on steady ground.
 - **Ramp**: ``remove_ramp.py``: a plane or a quadratic surface through the steady ground of each acquisition.
+- **Datum**: a surface is 0 at the reference pixel, or keeps its constant: then displacements refer to the mean of the
+  steady ground, and the air over one pixel is in none of them. Without a ramp the surface is that constant.
 - **Residual topography**: ``dem_error.py`` (Fattahi and Amelung, 2013, IEEE TGRS 51, 4249-4259): a height error makes a
   displacement of (perpendicular baseline) * (height error) / (slant range * sin(incidence)); it is estimated with
   a polynomial in time beside it. All pixels share baselines and times, so one row of the pseudo-inverse serves all.
@@ -35,6 +37,8 @@ LEAST_TOPOGRAPHY_EPOCHS = 20
 LEAST_STEADY_PIXELS = 100
 _STRIP_BYTES = 64 * 2**20
 
+_N_TERMS = {"none": 1, "linear": 3, "quadratic": 6}
+
 #: Gives the stored delay of an epoch for some rows, metres, shape (n_rows, columns); None where there is none.
 DelayOf = Callable[[int, slice], NDArray[np.floating] | None]
 
@@ -47,6 +51,8 @@ class CorrectionSettings:
     ----------
     topography_order
         Order of the polynomial in time that is estimated beside the height error; None estimates none.
+    refer_to
+        What displacements refer to: ``point``, the reference pixel; ``steady_ground``, the mean of the steady ground.
     excluded
         Areas (WKT, metres of the grid) that never count as steady ground: the worked faces and what they draw along.
     """
@@ -55,11 +61,16 @@ class CorrectionSettings:
     missing: str = "mean"
     ramp: str = "none"
     topography_order: int | None = None
+    refer_to: str = "point"
     excluded: tuple[str, ...] = ()
 
     @property
     def any(self) -> bool:
-        return self.troposphere != "none" or self.ramp != "none" or self.topography_order is not None
+        return self.troposphere != "none" or self.fits_surface or self.topography_order is not None
+
+    @property
+    def fits_surface(self) -> bool:
+        return self.ramp != "none" or self.refer_to == "steady_ground"
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,8 @@ class Corrections:
     height_slope
         Shape (n_epochs,): relative delay per metre of `Scene.path_m`; NaN where a stored delay is used or stands in.
     ramp
-        Shape (n_epochs, n_terms), metres: of ``(row, column, 1)`` or ``(row², column², row column, row, column, 1)``.
+        Shape (n_epochs, n_terms), metres: of ``(1)``, ``(row, column, 1)`` or
+        ``(row², column², row column, row, column, 1)``.
     per_baseline
         Shape (rows, columns): displacement per metre of perpendicular baseline; NaN where it could not be estimated,
         because an epoch is missing: such a pixel stays uncorrected.
@@ -156,9 +168,9 @@ def estimate(
     corrected = los_m.copy()
     _subtract_delays(corrected, slice(None), delay_of, slope, scene, settings)
     ramp = None
-    if settings.ramp != "none":
+    if settings.fits_surface:
         ramp = _fit_ramps(corrected, scene, settings.ramp)
-        _subtract_ramps(corrected, slice(None), ramp, scene)
+        _subtract_ramps(corrected, slice(None), ramp, scene, settings)
     per_baseline = None
     if settings.topography_order is not None:
         row = topography_row(dates, baselines_m, settings.topography_order)
@@ -178,7 +190,7 @@ def apply(
     corrected = los_m.copy()
     _subtract_delays(corrected, rows, delay_of, corrections.height_slope, scene, settings)
     if corrections.ramp is not None:
-        _subtract_ramps(corrected, rows, corrections.ramp, scene)
+        _subtract_ramps(corrected, rows, corrections.ramp, scene, settings)
     return corrected
 
 
@@ -337,14 +349,15 @@ def _at_reference(delay_of: DelayOf, epoch: int, scene: Scene) -> float | None:
 def _terms(shape: str, rows: NDArray[np.floating], columns: NDArray[np.floating]) -> NDArray[np.float64]:
     """Columns of MintPy's design matrix, shape (n_pixels, n_terms)."""
     one = np.ones(rows.size)
+    if shape == "none":
+        return one[:, None]
     if shape == "linear":
         return np.column_stack([rows, columns, one])
     return np.column_stack([rows**2, columns**2, rows * columns, rows, columns, one])
 
 
 def _fit_ramps(los_m: NDArray[np.float32], scene: Scene, shape: str) -> NDArray[np.float64]:
-    n_terms = 3 if shape == "linear" else 6
-    ramps = np.zeros((los_m.shape[0], n_terms))
+    ramps = np.zeros((los_m.shape[0], _N_TERMS[shape]))
     for epoch in range(1, los_m.shape[0]):
         used = _usable(los_m[epoch], scene)
         row, column = (index.astype(np.float64) for index in np.nonzero(used))
@@ -353,14 +366,20 @@ def _fit_ramps(los_m: NDArray[np.float32], scene: Scene, shape: str) -> NDArray[
     return ramps
 
 
-def _subtract_ramps(los_m: NDArray[np.float32], rows: slice, ramp: NDArray[np.float64], scene: Scene) -> None:
-    """Subtract the surfaces, each 0 at the reference pixel."""
-    shape = "linear" if ramp.shape[1] == 3 else "quadratic"
+def _subtract_ramps(
+    los_m: NDArray[np.float32],
+    rows: slice,
+    ramp: NDArray[np.float64],
+    scene: Scene,
+    settings: CorrectionSettings,
+) -> None:
+    """Subtract the surfaces, each 0 at the reference pixel unless steady ground is the datum."""
+    shape = settings.ramp
     n_rows, n_columns = scene.height_m.shape
     row, column = np.meshgrid(np.arange(n_rows)[rows], np.arange(n_columns), indexing="ij")
     terms = _terms(shape, row.ravel().astype(np.float64), column.ravel().astype(np.float64))
-    origin = _terms(shape, np.array([float(scene.row)]), np.array([float(scene.column)]))
-    terms -= origin
+    if settings.refer_to == "point":
+        terms -= _terms(shape, np.array([float(scene.row)]), np.array([float(scene.column)]))
     for epoch in range(1, los_m.shape[0]):
         los_m[epoch] -= (terms @ ramp[epoch]).reshape(los_m.shape[1:])
 

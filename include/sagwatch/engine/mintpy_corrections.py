@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -24,6 +24,7 @@ from sagwatch.engine.mintpy_process import MintPyError, copy_plainly, run_progra
 from sagwatch.engine.revision import Revision
 
 _SERIES = "timeseries"
+_REFERENCE_PIXEL = ("REF_Y", "REF_X", "REF_LAT", "REF_LON")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ def corrected_name(settings: CorrectionSettings) -> str:
         words.append("ramp")
     if settings.topography_order is not None:
         words.append("demErr")
+    if settings.refer_to == "steady_ground":
+        words.append("steady")
     return "_".join(words) + ".h5"
 
 
@@ -59,6 +62,9 @@ def write_corrected(revision: Revision, folder: Path) -> Path | None:
     copy_plainly(revision.folder / "timeseries.h5", target, (_SERIES,))
     with h5py.File(target, "r+") as file:
         file[_SERIES][:] = revision.los_m()
+        if settings.refer_to == "steady_ground":  # no pixel is zero: MintPy says so by naming none
+            for name in [name for name in file.attrs if name in _REFERENCE_PIXEL]:
+                del file.attrs[name]
     return target
 
 
@@ -77,7 +83,14 @@ def compare_corrections(revision: Revision, folder: Path) -> CorrectionDifferenc
         return None
     series = _correct(revision, settings, folder)
     run_program("timeseries2velocity", [series.name, "-o", "velocity.h5"], folder)
-    layers, ours_m = revision.layers, revision.los_m()
+    layers, ours_m, found = revision.layers, revision.los_m(), read_corrections(revision.folder)
+    velocity_m_yr = layers.lines["whole"].velocity_m_yr
+    if settings.refer_to == "steady_ground":  # MintPy's displacements always refer to a pixel
+        at = (..., revision.manifest.reference.row, revision.manifest.reference.column)
+        ours_m = ours_m - ours_m[at][:, None, None]
+        velocity_m_yr = velocity_m_yr - velocity_m_yr[at]
+        if found.per_baseline is not None:
+            found = replace(found, per_baseline=found.per_baseline - found.per_baseline[at])
     with open_hdf5(series) as file:
         theirs_m = file[_SERIES][:]
     # MintPy corrects no pixel that lacks an epoch, and writes 0 there.
@@ -88,15 +101,15 @@ def compare_corrections(revision: Revision, folder: Path) -> CorrectionDifferenc
     if settings.topography_order is not None:
         compared &= np.any(theirs_m != 0, axis=0)
     with open_hdf5(folder / "velocity.h5") as file:
-        velocity_m_yr = file["velocity"][:] - layers.lines["whole"].velocity_m_yr
-    height_error_m = None
-    if settings.topography_order is not None and (revision.folder / HEIGHT_ERROR).exists():
-        with open_hdf5(revision.folder / HEIGHT_ERROR) as ours, open_hdf5(folder / HEIGHT_ERROR) as theirs:
-            height_error_m = _largest(ours["dem"][:] - theirs["dem"][:], compared)
+        velocity_difference = file["velocity"][:] - velocity_m_yr
+    height_error_m = found.height_error_m(read_scene(revision.folder, revision.manifest))
+    if height_error_m is not None:
+        with open_hdf5(folder / HEIGHT_ERROR) as theirs:
+            height_error_m = _largest(height_error_m - theirs["dem"][:], compared)
     return CorrectionDifferences(
         pixels=int(compared.sum()),
         displacement_max_mm=1000 * _largest(np.abs(ours_m - theirs_m).max(axis=0), compared),
-        velocity_max_mm_yr=1000 * _largest(velocity_m_yr, compared),
+        velocity_max_mm_yr=1000 * _largest(velocity_difference, compared),
         height_error_max_m=height_error_m,
     )
 
