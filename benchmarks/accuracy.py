@@ -119,7 +119,13 @@ class Judge:
     def scores(self, solved: Solved) -> dict[str, Any]:
         """All figures of one answer."""
         stable = score_stable(
-            solved.los_m, solved.velocity_mm_yr, self.truth_m, self.dates, self.stable, self.ends, self.quietest
+            solved.los_m,
+            solved.velocity_mm_yr,
+            self.truth_m,
+            self.dates,
+            self.stable,
+            self.ends,
+            self.quietest,
         )
         flagged = solved.flags != Blind.NONE
         troughs = {
@@ -191,10 +197,13 @@ def make_judge(stack: Stack, ground: Ground, answers: Sequence[Solved], quietest
     # Where any answer knows nothing or calls a pixel unreliable, nobody is measured.
     common = np.logical_and.reduce([one.reliable & np.isfinite(one.los_m).all(axis=0) for one in answers])
     ends = _ends(dates)
-    moving = np.logical_or.reduce([1000 * np.abs(one).max(axis=0) >= MOVED_MM for one in ground.own_m.values()])
+    moving = np.logical_or.reduce(
+        [1000 * np.abs(one).max(axis=0) >= MOVED_MM for one in ground.own_m.values()]
+    )
     limit = reach(truth_m, stack.pixel)
     troughs = [
-        find_trough(name, one, truth_m, dates, stack.pixel, ends, common) for name, one in ground.own_m.items()
+        find_trough(name, one, truth_m, dates, stack.pixel, ends, common)
+        for name, one in ground.own_m.items()
     ]
     still = stable_ground(ground.moved_m, dates) & land & ground.thin
     return Judge(
@@ -240,9 +249,7 @@ def error_budget(stack: Stack, judge: Judge, uncorrected: Solved) -> dict[str, d
     for name, part_m in parts.items():
         none = np.zeros_like(part_m)
         velocity = velocity_mm_yr(part_m, judge.dates, None)[0]
-        scores = score_stable(
-            part_m, velocity, none, judge.dates, judge.stable, judge.ends, judge.quietest
-        )
+        scores = score_stable(part_m, velocity, none, judge.dates, judge.stable, judge.ends, judge.quietest)
         found[name] = {key: value for key, value in asdict(scores).items() if key != "pixels"}
     return found
 
@@ -280,7 +287,7 @@ def lost_weather(
 
     def on_stable(series_m: NDArray[np.float32]) -> NDArray[np.float64]:
         """Without each pixel's mean of the other epochs, mm."""
-        series = 1000 * (referenced(series_m, stack.pixel) if False else series_m)[:, judge.stable].astype(np.float64)
+        series = 1000 * series_m[:, judge.stable].astype(np.float64)
         return np.asarray(series[chosen] - np.delete(series, chosen, axis=0).mean(axis=0))
 
     true = on_stable(judge.truth_m)
@@ -399,9 +406,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--seed", type=int, required=True, help="ground, air and noise; not the one for tuning"
     )
-    parser.add_argument(
-        "--small", action="store_true", help="some minutes: it shows that the program works"
-    )
+    parser.add_argument("--small", action="store_true", help="some minutes: it shows that the program works")
     parser.add_argument("--without", default="", help="take disturbances away, as turbulence,bias")
     parser.add_argument("--keep", type=Path, help="work in this new folder and keep it")
     wish = parser.parse_args(words)

@@ -1,4 +1,4 @@
-"""The two chains of the accuracy benchmark: Sagwatch's engine and MintPy's programs on the same stored interferograms."""
+"""The two chains of the accuracy benchmark on the same stored interferograms: Sagwatch's engine, MintPy's programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shapely import to_wkt
 
 from benchmarks.accuracy_mine import SeenMine
-from benchmarks.accuracy_mintpy import MASK, RAW, TOPOGRAPHY, TROPOSPHERE, MintPyChain
+from benchmarks.accuracy_mintpy import MASK, RAW, TROPOSPHERE, MintPyChain
 from benchmarks.accuracy_scores import Pixel, referenced
 from benchmarks.accuracy_weather import write_weather
 from sagwatch.domain.blind_spots import Blind, blind_spots, record_steps
@@ -159,13 +159,17 @@ def store_delays(
 # --- MintPy -----------------------------------------------------------------------------------------------------------
 
 
-def solve_mintpy(stack: Stack, revision: Revision, pixels: Mask, folder: Path) -> tuple[MintPyChain, dict[str, Solved]]:
+def solve_mintpy(
+    stack: Stack, revision: Revision, pixels: Mask, folder: Path
+) -> tuple[MintPyChain, dict[str, Solved]]:
     """MintPy's answers on some pixels after each step of its standard chain; the last one is its result."""
     chain = MintPyChain.on(revision.folder, folder / "mintpy", pixels)
     attributes = read_attributes(chain.folder / RAW)
     steps = {"none": RAW}
     if stack.mine.scenario.weather is not None:
-        chain.troposphere(write_weather(stack.mine.scenario, stack.mine.dates, attributes, folder / "weather"))
+        chain.troposphere(
+            write_weather(stack.mine.scenario, stack.mine.dates, attributes, folder / "weather")
+        )
         steps["troposphere"] = TROPOSPHERE
     last = chain.topography(steps[list(steps)[-1]])
     steps["+".join([*list(steps)[1:], "topography"])] = last

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 
 import h5py
@@ -82,7 +82,7 @@ class MintPyChain:
     @property
     def quietest(self) -> date:
         """The date that MintPy would have its displacements refer to."""
-        return datetime.strptime((self.folder / QUIETEST).read_text().strip(), "%Y%m%d").date()
+        return date.fromisoformat((self.folder / QUIETEST).read_text().strip())
 
     def without(self, days: Sequence[date], name: str) -> str:
         """Delays as MintPy has them when the GRIBs of some dates could not be had: they are simply not in the file."""

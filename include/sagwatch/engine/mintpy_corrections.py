@@ -103,14 +103,15 @@ def compare_corrections(revision: Revision, folder: Path) -> CorrectionDifferenc
     with open_hdf5(folder / "velocity.h5") as file:
         velocity_difference = file["velocity"][:] - velocity_m_yr
     height_error_m = found.height_error_m(read_scene(revision.folder, revision.manifest))
+    height_difference_m = None
     if height_error_m is not None:
         with open_hdf5(folder / HEIGHT_ERROR) as theirs:
-            height_error_m = _largest(height_error_m - theirs["dem"][:], compared)
+            height_difference_m = _largest(height_error_m - theirs["dem"][:], compared)
     return CorrectionDifferences(
         pixels=int(compared.sum()),
         displacement_max_mm=1000 * _largest(np.abs(ours_m - theirs_m).max(axis=0), compared),
         velocity_max_mm_yr=1000 * _largest(velocity_difference, compared),
-        height_error_max_m=height_error_m,
+        height_error_max_m=height_difference_m,
     )
 
 
