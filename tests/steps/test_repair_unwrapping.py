@@ -8,10 +8,14 @@ from sqlalchemy import text
 
 from sagwatch.adapters.database import models
 from sagwatch.domain.site import Site
+from sagwatch.engine.closure_files import CLOSURES
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.interferogram import read_layers
 from sagwatch.engine.manifest import ReferencePoint
+from sagwatch.engine.mintpy_programs import compare_with_mintpy
 from sagwatch.engine.revision import read_revision
+from sagwatch.steps.audit_track import problems_of
+from sagwatch.steps.repair_unwrapping import repair_unwrapping
 from sagwatch.steps.stack_members import revision_settings
 from tests.database.published import make_site
 from tests.engine.invented_ground import invent_stack
@@ -39,7 +43,6 @@ class TreatedTrack(StoredTrack):
 
 
 BLOB = slice(6, 14), slice(8, 18)
-SPECK = slice(3, 4), slice(18, 20)
 
 
 def track(tmp_path, ledger, rule, faults, n_epochs=10) -> StoredTrack:
@@ -78,6 +81,12 @@ def told(ledger) -> list[tuple]:
                 )
             )
         ]
+
+
+def told_of(ledger, name: str, *columns: str) -> tuple:
+    with ledger.begin() as session:
+        words = f"SELECT {', '.join(columns)} FROM analyst.interferograms WHERE interferogram = :name"
+        return tuple(session.execute(text(words), {"name": name}).one())
 
 
 @pytest.mark.parametrize("fault", [8, 10])
@@ -125,63 +134,123 @@ def accepted(stored: StoredTrack) -> list[str]:
     return sorted(one.id for one in stored.ledger.revisions.accepted_interferograms(stored.track.id))
 
 
-def test_repair_gives_the_displacement_back_mask_leaves_the_pair_out_and_report_changes_nothing(
+def without_faults(stored: StoredTrack, number: int) -> list:
+    """The members as they were before whole cycles were added to one of them."""
+    plain = list(stored.members)
+    name = plain[number].id.removesuffix("w")
+    sha256 = sha256_of(stored.invented.store.interferogram_path(name))
+    plain[number] = replace(plain[number], id=name, sha256=sha256)
+    return plain
+
+
+def test_report_counts_and_repair_gives_the_displacement_back_and_the_rule_can_be_taken_back(
     tmp_path, ledger
 ):
     stored = track(tmp_path, ledger, "report", {8: (*BLOB, 1)})
-    plain = [replace(m, id=m.id.removesuffix("w")) for m in stored.members]
-    plain[8] = replace(plain[8], sha256=sha256_of(stored.invented.store.interferogram_path(plain[8].id)))
-    truth_mm = of_truth(stored, plain)
+    truth_mm = of_truth(stored, without_faults(stored, 8))
 
     reported = stored.update(stored.members)
     assert accepted(stored) == sorted(member.id for member in stored.members)
     assert worst_mm(stored, truth_mm) > 5
     assert counts(stored.newest)["contradictingTriplets"][BLOB].min() == 2
-    shares = dict(ledger.unwrapping.facts(stored.track.id))
-    at_fault = shares[stored.members[8].id][1]["closure"]
-    assert at_fault["triplets"] == 2
-    assert at_fault["contradicting_share"] > 0.15
+    assert told_of(ledger, stored.members[8].id, "triplets", "ambiguous_pixels") == (2, None)
+    (share,) = told_of(ledger, stored.members[8].id, "contradicting_share")
+    land = stored.invented.store.read_geometry().land
+    seen = np.isfinite(np.stack([stored.invented.phase_rad[number] for number in (6, 7, 8, 9, 10)])).all(axis=0)
+    blob = np.zeros(land.shape, bool)
+    blob[BLOB] = True
+    assert share == pytest.approx((blob & land & seen).sum() / (land & seen).sum())
 
-    masking = with_rule(stored, "mask")
-    masking.update()
-    masked_mm = worst_mm(masking, truth_mm)
-    assert 0 < masked_mm < 2, "one observation less"
     repairing = with_rule(stored, "repair")
     repairing.update()
     assert worst_mm(repairing, truth_mm) < 0.01
+    # Pair 4-5 is the shortest of its dates, and mask never takes such a one away.
+    assert with_rule(stored, "mask").update().id == reported.id
+    assert told_of(ledger, stored.members[8].id, "masked_pixels") == (0,)
+    assert told_of(ledger, stored.members[8].id, "ambiguous_pixels")[0] == (blob & land & seen).sum()
     assert with_rule(stored, "report").update().id == reported.id
     assert accepted(stored) == sorted(member.id for member in stored.members)
+    assert told_of(ledger, stored.members[8].id, "ambiguous_pixels") == (None,)
 
 
-def test_the_newest_stays_as_it_is_until_the_next_triangle_tells(tmp_path, ledger):
+@pytest.mark.parametrize("rule", ["mask", "repair"])
+def test_a_long_pair_that_one_triangle_names_is_left_out_there(tmp_path, ledger, rule):
+    stored = track(tmp_path, ledger, "off", {9: (*BLOB, 1)})
+    truth_mm = of_truth(stored, without_faults(stored, 9))
+    stored.update(stored.members)
+    assert not (stored.newest / CLOSURES).exists()
+    assert told_of(ledger, stored.members[9].id, "triplets") == (None,)
+    assert worst_mm(stored, truth_mm) > 5
+
+    masking = with_rule(stored, rule)
+    masking.update()
+    assert 0 < worst_mm(masking, truth_mm) < 2, "one observation less"
+    assert counts(stored.newest)["contradictingTriplets"].max() == 0
+    audit = compare_with_mintpy(stored.newest)
+    assert problems_of(audit) == ()
+    assert audit.pixels > 100
+
+
+def test_the_newest_is_decided_again_when_the_next_triangle_tells(tmp_path, ledger):
     stored = track(tmp_path, ledger, "repair", {12: (*BLOB, 1)})
-    wrong = stored.members[12]
+    wrong, long_one = stored.members[12], stored.members[11]
     stored.update(stored.until(stored.dates[7]))
+    # Pair 6-7 is the newest short one: only the next date tells it from the long one, 5-7, which is masked meanwhile.
     assert wrong.id in accepted(stored)
-    ambiguous = {row[0]: row[5] for row in told(ledger)}
-    assert ambiguous[wrong.id] == ambiguous[stored.members[11].id] > 0
-    # Pair 6-7 is the newest short one: only the next date tells it from the long one, 5-7.
+    first = accepted(stored)
+    assert long_one.id not in first
+    ambiguous, masked = told_of(ledger, wrong.id, "ambiguous_pixels", "masked_pixels")
+    assert ambiguous > 0 == masked
     stored.update(stored.until(stored.dates[8]))
     assert wrong.id not in accepted(stored)
-    assert {row[0]: row[5] for row in told(ledger)}[stored.members[11].id] == 0
+    assert long_one.id in accepted(stored)
+    assert told_of(ledger, long_one.id, "ambiguous_pixels", "masked_pixels") == (0, 0)
     # What told it is withdrawn again, and so is the decision.
     stored.update(stored.until(stored.dates[7]))
-    assert accepted(stored) == sorted(member.id for member in stored.until(stored.dates[7]))
+    assert accepted(stored) == first
 
 
-def test_a_speck_is_masked_and_what_two_faults_make_is_left_and_counted(tmp_path, ledger):
-    stored = track(tmp_path, ledger, "repair", {9: (*SPECK, 1), 6: (*BLOB, 1), 8: (*BLOB, 1)})
+def test_two_faults_at_once_are_masked_where_they_can_be_spared_and_never_repaired(tmp_path, ledger):
+    stored = track(tmp_path, ledger, "repair", {6: (*BLOB, 1), 8: (*BLOB, 1)})
     before = {member.id for member in stored.members}
     stored.update(stored.members)
-    rows = {row[0]: row for row in told(ledger)}
-    (treated,) = set(accepted(stored)) - before
+    seen = np.isfinite(stored.invented.phase_rad[6][BLOB]).sum()
+    rows = {row[1]: row for row in told(ledger) if row[0] in set(accepted(stored)) - before}
     # Original, state, repaired, masked.
-    assert rows[treated][1:5] == (stored.members[9].id, "accepted", 0, 2)
+    assert sorted(rows) == sorted(stored.members[number].id for number in (5, 7, 9))
+    assert {row[2:5] for row in rows.values()} == {("accepted", 0, seen)}
     for number in (6, 8):
-        name = stored.members[number].id
-        assert rows[name][2:4] == ("accepted", 0)
-        assert rows[name][5] == np.isfinite(stored.invented.phase_rad[number][BLOB]).sum()
-    assert counts(stored.newest)["contradictingTriplets"][BLOB].min() == 3
+        assert told_of(ledger, stored.members[number].id, "state", "ambiguous_pixels") == ("accepted", seen)
+
+
+def test_what_a_rule_says_about_coherence_stays_with_the_pair(tmp_path, ledger):
+    stored = track(tmp_path, ledger, "report", {9: (*BLOB, 1)})
+    stored.update(stored.members)
+    wrong = stored.members[9]
+    with ledger.begin() as session:
+        session.get(models.Interferogram, wrong.id).reason = "kept although low"
+    repairing = with_rule(stored, "mask")
+    with ledger.begin() as session:
+        # The step's own coherence rule has nothing to say about these: as if it had said this.
+        entries = ledger.revisions.accepted_interferograms(stored.track.id)
+    now = repair_unwrapping(
+        repairing.site,
+        repairing.track,
+        ledger,
+        stored.invented.store,
+        entries,
+        ReferencePoint(*stored.invented.reference),
+        stored.data,
+        AS_OF,
+    )
+    (treated,) = {one.id for one in now} - {one.id for one in entries}
+    assert told_of(ledger, treated, "reason", "state", "original") == (
+        "kept although low",
+        "accepted",
+        wrong.id,
+    )
+    state, reason = told_of(ledger, wrong.id, "state", "reason")
+    assert (state, reason.split(":")[0]) == ("withdrawn", f"replaced by {treated}")
 
 
 def test_the_order_of_arrival_does_not_matter(tmp_path, ledger):
