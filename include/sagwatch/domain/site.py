@@ -269,11 +269,28 @@ class TopographyRules(_Strict):
     )
 
 
+#: YAML reads a bare off as False.
+Closure = Annotated[
+    Literal["off", "report", "mask", "repair"], BeforeValidator(lambda said: "off" if said is False else said)
+]
+
+
 class UnwrappingRules(_Strict):
     """What is done about whole cycles that phase unwrapping got wrong."""
 
     bridge: bool = Field(
         default=False, description="Join the connected components of each interferogram (MintPy's bridging)."
+    )
+    closure: Closure = Field(
+        default="report",
+        description="Where three interferograms of three dates contradict each other by whole cycles. off: do not look; "
+        "report: count it; mask: leave the long ones out there; repair: take the cycles away where two triangles name "
+        "the interferogram at fault and a region agrees, and mask the rest.",
+    )
+    repair_least_pixels: int = Field(
+        default=25,
+        ge=1,
+        description="With closure: repair, smaller regions of equal cycles are masked instead.",
     )
 
 

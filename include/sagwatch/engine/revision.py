@@ -11,6 +11,7 @@
       velocityWindows.h5       recent windows, each with its own uncertainty
       pairsPerEpoch.h5         virtual: which epochs each pixel really observed
       networkParts.h5          into how many pieces each pixel's own network falls
+      numTriNonzeroIntAmbiguity.h5  where asked for: how many triangles of interferograms contradict each other
       maskTempCoh.h5  waterMask.h5  maskRedundancy.h5
       updateState.h5           what the next update takes over
       manifest.json            what it was made from, how, and the hash of every file
@@ -35,6 +36,7 @@ from numpy.typing import NDArray
 from sagwatch.domain.delay import StoredDelay
 from sagwatch.domain.grid import Grid
 from sagwatch.engine.checks import Finding, check_disk, needed_bytes, refuse
+from sagwatch.engine.closure_files import write_closures
 from sagwatch.engine.correction_files import corrected_m, corrected_past_m, write_corrections
 from sagwatch.engine.files import ASIDE, folder_aside, make_durable, one_writer, remove_leftovers, sha256_of
 from sagwatch.engine.interferogram import open_hdf5
@@ -120,6 +122,7 @@ def build_revision(
     *,
     from_scratch: bool = False,
     delays: Mapping[date, StoredDelay] = NO_DELAYS,
+    closures: bool = False,
 ) -> Path:
     """Solve a stack and write the revision's folder; return it.
 
@@ -139,6 +142,8 @@ def build_revision(
         Take up nothing.
     delays
         The troposphere's delay at the acquisitions that have one; used if the settings correct it.
+    closures
+        Write the layer of `closure_files` too. It changes no number, so it is no part of the revision's id.
 
     Raises
     ------
@@ -159,7 +164,18 @@ def build_revision(
     effort = effort or Effort()
     track = revisions.parent
     job = _Job(
-        target, number, identity, stack, grid, geometry, geometry_sha256, settings, reference, effort, used
+        target,
+        number,
+        identity,
+        stack,
+        grid,
+        geometry,
+        geometry_sha256,
+        settings,
+        reference,
+        effort,
+        used,
+        closures,
     )
     with one_writer(track):
         if target.exists():  # somebody else made it while this one waited
@@ -196,6 +212,7 @@ class _Job:
     reference: ReferencePoint
     effort: Effort
     delays: tuple[StoredDelay, ...]
+    closures: bool
 
 
 def _make(job: _Job, base: Base | None) -> None:
@@ -226,6 +243,8 @@ def _make(job: _Job, base: Base | None) -> None:
         copy_geometry(aside, job.geometry)
         parts, old_parts = make_stack_parts(aside, stack, facts, plan.base, effort.block_epochs)
         made, same = write_solution(aside, update)
+        if job.closures:
+            write_closures(aside, aside / TEMPLATES[1], update)
         # All large files at once: what is written after this are views of a few kilobytes.
         hashes = make_durable([path for path in aside.rglob("*.h5") if path.name not in TEMPLATES])
         sealed = seal(track, [*parts, *made], hashes)

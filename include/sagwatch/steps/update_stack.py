@@ -26,6 +26,7 @@ from sagwatch.engine.revision import MANIFEST, ReferencePoint, RevisionSettings,
 from sagwatch.engine.store import TrackStore
 from sagwatch.steps.check_stack import check_stack
 from sagwatch.steps.rank_references import rank_references, ranked_places
+from sagwatch.steps.repair_unwrapping import note_closures, repair_unwrapping
 from sagwatch.steps.settle_acquisitions import settle_acquisitions
 from sagwatch.steps.sort_interferograms import sort_interferograms
 from sagwatch.steps.stack_members import revision_settings, stored, track_store
@@ -69,6 +70,9 @@ def update_stack(site: Site, track: Track, ledger: Ledger, data: Path, as_of: da
     accepted = seen
     if not accepted:
         return None
+    accepted = repair_unwrapping(site, track, ledger, store, accepted, reference, data, as_of)
+    if site.corrections.unwrapping.closure != "off":
+        note_closures(track, ledger, store, accepted, reference)
     return _next_revision(site, track, ledger, store, accepted, reference, data, as_of).id
 
 
@@ -204,7 +208,8 @@ def _next_revision(
         )
         return newest
     number = ledger.revisions.next_number(track.id)
-    folder = store.build_revision(number, members, settings, reference, delays=delays)
+    closures = site.corrections.unwrapping.closure != "off"
+    folder = store.build_revision(number, members, settings, reference, delays=delays, closures=closures)
     log.info(
         "%s: revision %d solved: %d interferograms, %d acquisitions from %s to %s",
         track.id,
