@@ -129,7 +129,7 @@ class Judge:
         )
         flagged = solved.flags != Blind.NONE
         troughs = {
-            trough.name: score_trough(trough, solved.los_m, flagged, self.truth_m, self.dates)
+            trough.name: score_trough(trough, solved.los_m, self.truth_m, self.dates, flagged)
             for trough in self.troughs
         }
         inside = self.coverages(solved)
@@ -273,7 +273,7 @@ def lost_weather(
 
     answers = {}
     for who, name in (("era5_only", "troposphere"), ("published", PUBLISHED)):
-        settings = VARIANTS[name]
+        settings = VARIANTS[name].corrections
         assert settings is not None
         by_height = replace(settings, missing="height_correlation")
         answers[who] = {

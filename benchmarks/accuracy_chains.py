@@ -18,28 +18,42 @@ from benchmarks.accuracy_weather import write_weather
 from sagwatch.domain.blind_spots import Blind, blind_spots, record_steps
 from sagwatch.domain.delay import DelayState, StoredDelay
 from sagwatch.domain.site import AlertRules, CorrectionRules, DatumRules
+from sagwatch.engine.closure import Triangle
+from sagwatch.engine.closure_files import Phases
 from sagwatch.engine.corrections import CorrectionSettings
 from sagwatch.engine.delay_files import write_delay
-from sagwatch.engine.interferogram import StoredInterferogram, read_attributes
+from sagwatch.engine.faults import Attribution, Closure, decide
+from sagwatch.engine.interferogram import StoredInterferogram, read_attributes, read_layers
 from sagwatch.engine.manifest import ReferencePoint
 from sagwatch.engine.reference import ReferenceRules, Surroundings, rank_references
 from sagwatch.engine.revision import Revision
 from sagwatch.engine.store import TrackStore
 from sagwatch.steps.closure import misclosed
 
+
+@dataclass(frozen=True)
+class Variant:
+    """What is corrected; ``masked``: with what `corrections.unwrapping.closure: mask` leaves of the interferograms."""
+
+    corrections: CorrectionSettings | None = None
+    masked: bool = False
+
+
 _ERA5 = CorrectionSettings(troposphere="era5")
 _MINTPY = replace(_ERA5, topography_order=2)
-_RAMP, _STEADY = {"ramp": "linear"}, {"refer_to": "steady_ground"}
+_ALL = replace(_MINTPY, ramp="linear", refer_to="steady_ground")
 #: What the bench counts as published, and the same with less of it. MintPy's chain has troposphere and topography.
-PUBLISHED = "troposphere+ramp+topography+steady_ground"
-VARIANTS: dict[str, CorrectionSettings | None] = {
-    "none": None,
-    "troposphere": _ERA5,
-    "height_correlation": CorrectionSettings(troposphere="height_correlation"),
-    "troposphere+topography": _MINTPY,
-    "troposphere+ramp+topography": replace(_MINTPY, **_RAMP),
-    "troposphere+topography+steady_ground": replace(_MINTPY, **_STEADY),
-    PUBLISHED: replace(_MINTPY, **_RAMP, **_STEADY),
+PUBLISHED = "unwrapping+troposphere+ramp+topography+steady_ground"
+VARIANTS = {
+    "none": Variant(),
+    "unwrapping": Variant(masked=True),
+    "troposphere": Variant(_ERA5),
+    "height_correlation": Variant(CorrectionSettings(troposphere="height_correlation")),
+    "troposphere+topography": Variant(_MINTPY),
+    "troposphere+ramp+topography": Variant(replace(_MINTPY, ramp="linear")),
+    "troposphere+topography+steady_ground": Variant(replace(_MINTPY, refer_to="steady_ground")),
+    "troposphere+ramp+topography+steady_ground": Variant(_ALL),
+    PUBLISHED: Variant(_ALL, masked=True),
 }
 
 Mask = NDArray[np.bool_]
@@ -98,16 +112,37 @@ def make_stack(mine: SeenMine, folder: Path) -> Stack:
 
 def solve_ours(stack: Stack, delays: Delays) -> dict[str, Solved]:
     """Sagwatch's answers, by what was corrected; those with ERA5 only where there are delays."""
-    return {
-        name: solve_one(stack, name, corrections, delays)
-        for name, corrections in VARIANTS.items()
-        if delays or corrections is None or corrections.troposphere != "era5"
-    }
+    masked = replace(stack, members=without_wrong_cycles(stack))
+    found = {}
+    for name, variant in VARIANTS.items():
+        if variant.corrections is None or variant.corrections.troposphere != "era5" or delays:
+            stands = masked if variant.masked else stack
+            found[name] = read_ours(stands, name, build(stands, variant.corrections, delays))
+    return found
 
 
-def solve_one(stack: Stack, name: str, corrections: CorrectionSettings | None, delays: Delays) -> Solved:
-    """A revision of its own, read as it is published."""
-    return read_ours(stack, name, build(stack, corrections, delays))
+def without_wrong_cycles(stack: Stack) -> list[StoredInterferogram]:
+    """The interferograms as `steps/repair_unwrapping.py` leaves them by the rule ``mask``."""
+    ids = {(one.reference, one.secondary): one.id for one in stack.members}
+    phases = Phases(stack.store.interferograms, *stack.pixel)
+    land = stack.store.read_geometry().land
+
+    def closure(triangle: Triangle) -> Closure:
+        whole, known = phases.cycles(triangle, ids)
+        return np.where(land, whole, 0).astype(np.int16), known & land
+
+    attribution, stand = Attribution(ids, closure), []
+    for one in stack.members:
+        treatment = decide(attribution, (one.reference, one.secondary), "mask", least_pixels=1)
+        if treatment is not None and treatment.changes:
+            source, name = stack.store.interferogram_path(one.id), f"{one.id}masked"
+            layers = read_layers(source)
+            layers = replace(layers, phase_rad=treatment.apply(layers.phase_rad))
+            digest = stack.store.write_interferogram(name, layers, read_attributes(source))
+            stand.append(replace(one, id=name, sha256=digest))
+        else:
+            stand.append(one)
+    return stand
 
 
 def build(stack: Stack, corrections: CorrectionSettings | None, delays: Delays) -> Revision:

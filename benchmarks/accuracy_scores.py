@@ -161,7 +161,7 @@ def find_trough(
     dates: Sequence[date],
     reference: Pixel,
     ends: Sequence[int],
-    known: Bools,
+    known: Bools | None = None,
 ) -> Trough | None:
     """The fastest year of a source; None if no observable pixel of it moves by more than 1 cm/yr.
 
@@ -174,7 +174,9 @@ def find_trough(
         first = next(i for i, day in enumerate(dates) if (dates[end] - day).days <= 365)
         true = velocity_mm_yr(truth_m[: end + 1], dates[: end + 1], 365)[0]
         # The limit holds in every interval since the window began.
-        seen = own & known & reach(truth_m[first : end + 1], reference).observable
+        seen = own & reach(truth_m[first : end + 1], reference).observable
+        if known is not None:
+            seen &= known
         if not seen.any():
             continue
         fastest = np.unravel_index(int(np.argmin(np.where(seen, true, np.inf))), true.shape)
@@ -187,7 +189,11 @@ def find_trough(
 
 
 def score_trough(
-    trough: Trough, los_m: Series, flagged: Bools, truth_m: Series, dates: Sequence[date]
+    trough: Trough,
+    los_m: Series,
+    truth_m: Series,
+    dates: Sequence[date],
+    flagged: Bools | None = None,
 ) -> dict[str, Any]:
     """Errors of a trough's velocity over 365 days, mm/yr: at its fastest observable pixel, and of the fastest tenth.
 
@@ -204,11 +210,13 @@ def score_trough(
         "error_mm_yr": float(error[trough.pixel]),
         "error_percent": float(100 * error[trough.pixel] / trough.true_mm_yr),
         "within_goal": _within_goal(error[trough.pixel], trough.true_mm_yr),
-        "flagged": bool(flagged[trough.pixel]),
         "fastest_tenth_rmse_mm_yr": rms(error[fast]),
         "deepest_true_mm_yr": trough.deepest_true_mm_yr,
         "observable_share": trough.observable_share,
     }
+    if flagged is None:
+        return found
+    found["flagged"] = bool(flagged[trough.pixel])
     plain = trough.area & ~flagged & np.isfinite(seen)
     if plain.any():
         fastest = np.unravel_index(int(np.argmin(np.where(plain, seen, np.inf))), seen.shape)
