@@ -15,9 +15,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +153,7 @@ class Judge:
     def coverages(self, solved: Solved) -> dict[str, float]:
         """Share of the 95 % intervals that hold the truth, by window; mean over many ends of the window."""
         shares: dict[str, list[float]] = {name: [] for name in WINDOWS}
-        for end in self.ends:
+        for end in self.ends[::-2]:
             own = _intervals(solved, end, self.dates, self.pixel_m)
             for name, days in WINDOWS.items():
                 velocity, deviation = own[name]
@@ -327,9 +329,9 @@ REQUIRED = (
 )
 
 
-def measure(mine: SeenMine, folder: Path) -> dict[str, Any]:
+def measure(name: str, mine: SeenMine, folder: Path) -> dict[str, Any]:
     """One stack, solved and scored."""
-    clock = _Clock(times := {})
+    clock = _Clock(name, times := {})
     stack = make_stack(mine, folder)
     ground = Ground.of(stack)
     clock.lap("products")
@@ -390,14 +392,14 @@ def _final(part: Mapping[str, Any], chain: str) -> dict[str, Any]:
 class _Clock:
     """Notes how long each phase took."""
 
-    def __init__(self, times: dict[str, float]) -> None:
-        self._times, self._since = times, time.monotonic()
+    def __init__(self, stack: str, times: dict[str, float]) -> None:
+        self._stack, self._times, self._since = stack, times, time.monotonic()
 
     def lap(self, name: str) -> None:
         now = time.monotonic()
         self._times[name] = round(now - self._since, 1)
         self._since = now
-        print(f"  {name}: {self._times[name]} s", flush=True)
+        print(f"{self._stack}, {name}: {self._times[name]} s", flush=True)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -416,13 +418,15 @@ def main(words: Sequence[str] | None = None) -> int:
         "mine": SMALL_MINE if wish.small else MINE,
         "face": SMALL_FACE if wish.small else FACE,
     }
-    found = {}
     with tempfile.TemporaryDirectory(prefix="sagwatch-accuracy-") as temporary:
-        for name, span in spans.items():
-            print(f"{name}, pixels of {span.pixel_m} m", flush=True)
-            folder = (wish.keep or Path(temporary)) / name
-            folder.mkdir(parents=True)
-            found[name] = measure(SeenMine(scenario_of(wish.seed, without), span), folder)
+        works = {}
+        with ProcessPoolExecutor(len(spans), mp_context=get_context("spawn")) as pool:
+            for name, span in spans.items():
+                folder = (wish.keep or Path(temporary)) / name
+                folder.mkdir(parents=True)
+                mine = SeenMine(scenario_of(wish.seed, without), span)
+                works[name] = pool.submit(measure, name, mine, folder)
+            found = {name: work.result() for name, work in works.items()}
     figures = {
         "benchmark": "accuracy",
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
