@@ -117,7 +117,8 @@ def solve_ours(stack: Stack, delays: Delays) -> dict[str, Solved]:
     for name, variant in VARIANTS.items():
         if variant.corrections is None or variant.corrections.troposphere != "era5" or delays:
             stands = masked if variant.masked else stack
-            found[name] = read_ours(stands, name, build(stands, variant.corrections, delays))
+            # Contradictions are looked for in the originals, as at publication.
+            found[name] = read_ours(stack, name, build(stands, variant.corrections, delays))
     return found
 
 
