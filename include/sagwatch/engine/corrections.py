@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from math import factorial
+from math import ceil, factorial, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ from sagwatch.errors import BadInputError
 LEAST_TOPOGRAPHY_EPOCHS = 20
 #: Fewer pixels of steady ground say nothing about a whole scene.
 LEAST_STEADY_PIXELS = 100
+#: Beyond so many pixels MintPy fits a ramp to a regular sample of them.
+_MOST_FITTED_PIXELS = 1_000_000
 _STRIP_BYTES = 64 * 2**20
 
 #: Gives the stored delay of an epoch for some rows, metres, shape (n_rows, columns); None where there is none.
@@ -242,20 +244,30 @@ def _height_slopes(
         slopes[0] = 0.0
     elif delays[0] is None and known:
         # What is left of the others is the delay of the first one, with the other sign.
-        rest = [_slope(los_m[epoch] - _referenced(delays[epoch], scene), scene) for epoch in known]
+        rest = []
+        for epoch in known:
+            field = los_m[epoch].copy()
+            _take_away(field, _referenced(delays[epoch], scene))
+            rest.append(_slope(field, scene))
         slopes[0] = -float(np.mean(rest))
     return slopes
 
 
 def _slope(field: NDArray[np.floating], scene: Scene) -> float:
-    used = _usable(field, scene)
+    # Exact zeros count, as in MintPy's program, where they do not in its ramps.
+    used = _checked(scene.steady & np.isfinite(field) & np.isfinite(scene.path_m))
     design = np.column_stack([np.ones(int(used.sum())), scene.path_m[used]])
     return float(np.linalg.lstsq(design, field[used].astype(np.float64), rcond=None)[0][1])
 
 
-def _usable(field: NDArray[np.floating], scene: Scene) -> NDArray[np.bool_]:
-    """Steady ground with a value; MintPy takes an exact zero for none."""
-    used = scene.steady & np.isfinite(field) & (field != 0) & np.isfinite(scene.path_m)
+def _checked(used: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The same, if it is enough.
+
+    Raises
+    ------
+    BadInputError
+        It is not.
+    """
     if (count := int(used.sum())) < LEAST_STEADY_PIXELS:
         raise BadInputError(
             f"only {count} pixels of steady ground are known, {LEAST_STEADY_PIXELS} are needed to estimate ramps or "
@@ -284,7 +296,7 @@ def _subtract_delays(
         return
     for epoch, delay_m in enumerate(relative_delays(los_m.shape[0], rows, delay_of, slope, scene)):
         if delay_m is not None:
-            los_m[epoch] -= delay_m
+            _take_away(los_m[epoch], delay_m)
 
 
 def relative_delays(
@@ -346,11 +358,23 @@ def _fit_ramps(los_m: NDArray[np.float32], scene: Scene, shape: str) -> NDArray[
     n_terms = 3 if shape == "linear" else 6
     ramps = np.zeros((los_m.shape[0], n_terms))
     for epoch in range(1, los_m.shape[0]):
-        used = _usable(los_m[epoch], scene)
+        used = _checked(scene.steady & np.isfinite(los_m[epoch]) & (los_m[epoch] != 0))
+        used = _sampled(used)
         row, column = (index.astype(np.float64) for index in np.nonzero(used))
         values = los_m[epoch][used].astype(np.float64)
         ramps[epoch] = np.linalg.lstsq(_terms(shape, row, column), values, rcond=None)[0]
     return ramps
+
+
+def _sampled(used: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of very many pixels every second, third, ... row and column, as MintPy's ``deramp`` does."""
+    step = ceil(sqrt(used.sum() / _MOST_FITTED_PIXELS))
+    if step <= 1:
+        return used
+    sampled = np.zeros_like(used)
+    every = slice(step // 2, None, step)
+    sampled[every, every] = used[every, every]
+    return sampled
 
 
 def _subtract_ramps(los_m: NDArray[np.float32], rows: slice, ramp: NDArray[np.float64], scene: Scene) -> None:
@@ -362,7 +386,12 @@ def _subtract_ramps(los_m: NDArray[np.float32], rows: slice, ramp: NDArray[np.fl
     origin = _terms(shape, np.array([float(scene.row)]), np.array([float(scene.column)]))
     terms -= origin
     for epoch in range(1, los_m.shape[0]):
-        los_m[epoch] -= (terms @ ramp[epoch]).reshape(los_m.shape[1:])
+        _take_away(los_m[epoch], (terms @ ramp[epoch]).reshape(los_m.shape[1:]))
+
+
+def _take_away(field_m: NDArray[np.float32], term_m: NDArray[np.float64]) -> None:
+    """Subtract in place; an exact zero is an epoch before which no pair saw anything move, and stays, as in MintPy."""
+    np.subtract(field_m, term_m, out=field_m, where=field_m != 0, casting="same_kind")
 
 
 def _project(row: NDArray[np.float64], los_m: NDArray[np.float32]) -> NDArray[np.float32]:
