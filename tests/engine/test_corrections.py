@@ -223,8 +223,40 @@ def test_too_little_steady_ground_is_refused_and_says_so(world):
     lonely[:5, :5] = True
     poor = replace(world, scene=replace(world.scene, steady=lonely))
 
-    with pytest.raises(BadInputError, match="only 25 pixels of steady ground"):
+    with pytest.raises(BadInputError, match=r"at no acquisition.*25 pixels are steady"):
         corrected(poor, CorrectionSettings(ramp="linear"))
+
+
+@pytest.mark.parametrize("missing", ["mean", "height_correlation"])
+def test_an_acquisition_that_sees_no_steady_ground_lies_where_an_average_one_lies(world, missing):
+    seen = world.seen_m
+    seen[8, world.scene.steady] = np.nan
+    settings = CorrectionSettings(troposphere="era5", missing=missing, ramp="linear")
+
+    found, los_m = estimate(world.dates, seen, world.delay_of(8), world.baselines_m, world.scene, settings)
+
+    assert list(np.flatnonzero(found.stood_in)) == [8]
+    others = [epoch for epoch in range(1, 30) if epoch != 8]
+    np.testing.assert_allclose(found.ramp[8], found.ramp[others].mean(axis=0), rtol=1e-12)
+    bowl = np.isfinite(los_m[8])
+    average = -(world.delay_m[[*others, 0]].mean(axis=0) - world.delay_m[0])
+    expected = seen[8] + world.referenced(np.stack([0 * average, average]))[1]
+    coefficients = found.ramp[8]
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    surface = coefficients[0] * (rows - world.scene.row) + coefficients[1] * (columns - world.scene.column)
+    np.testing.assert_allclose(los_m[8][bowl], (expected - surface)[bowl], rtol=0, atol=3e-6)
+
+
+def test_correlation_with_height_has_an_average_too(world):
+    seen = world.seen_m
+    seen[8, world.scene.steady] = np.nan
+    settings = CorrectionSettings(troposphere="height_correlation")
+
+    found, _ = estimate(world.dates, seen, lambda *_: None, world.baselines_m, world.scene, settings)
+
+    others = [epoch for epoch in range(1, 30) if epoch != 8]
+    assert found.height_slope[8] == pytest.approx(found.height_slope[others].mean())
+    assert list(np.flatnonzero(found.stood_in)) == [8]
 
 
 def test_a_hole_in_the_height_model_is_unknown_and_not_zero(world):

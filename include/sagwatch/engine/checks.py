@@ -64,6 +64,12 @@ MATTERS = {
     109: Matter(
         "a network in pieces", "order a pair that joins them: network.bridge, or a larger network.max_days"
     ),
+    122: Matter(
+        "too little steady ground",
+        "lower corrections.exclude_around_faces_m, or set corrections.ramp.shape to none and the troposphere's method "
+        "to era5",
+    ),
+    123: Matter("no delay at the reference point", "choose another reference point: re-reference"),
 }
 
 

@@ -103,9 +103,9 @@ def _correct(revision: Revision, settings: CorrectionSettings, folder: Path) -> 
     """The chain of MintPy's programs; returns the last file."""
     source, series = revision.folder, folder / "timeseries.h5"
     copy_plainly(source / "timeseries.h5", series, (_SERIES,))
-    for name in ("geometryGeo.h5", STEADY):
-        path = source / "inputs" / name if name == "geometryGeo.h5" else source / name
-        copy_plainly(path, folder / name, ())
+    copy_plainly(source / "inputs" / "geometryGeo.h5", folder / "geometryGeo.h5", ())
+    if settings.needs_steady_ground:
+        copy_plainly(source / STEADY, folder / STEADY, ())
     if settings.troposphere in FETCHED_METHODS:
         _write_all_delays(revision, folder / "delays.h5")
         series = _run("diff", [series.name, "delays.h5"], folder, "troposphere.h5")
@@ -114,7 +114,12 @@ def _correct(revision: Revision, settings: CorrectionSettings, folder: Path) -> 
         series = _run("tropo_phase_elevation", words, folder, "troposphere.h5")
     if settings.ramp != "none":
         series = _run("remove_ramp", [series.name, "-m", STEADY, "-s", settings.ramp], folder, "ramp.h5")
-    if settings.topography_order is not None and read_corrections(source).per_baseline is not None:
+    found = read_corrections(source)
+    if found.stood_in.any():
+        # Where little ground was seen MintPy fits to whatever is left; it is given what stands in.
+        with h5py.File(series, "r+") as file:
+            file[_SERIES][found.stood_in] = revision.los_with_topography_m()[found.stood_in]
+    if settings.topography_order is not None and found.per_baseline is not None:
         words = [series.name, "-g", "geometryGeo.h5", "-p", str(settings.topography_order)]
         series = _run("dem_error", words, folder, "topography.h5")
     return series
