@@ -284,12 +284,6 @@ def test_topography_waits_until_it_can_be_told_from_noise(world):
     assert corrections.topography_row(world.dates, world.baselines_m, 2) is not None
 
 
-def test_baselines_that_follow_time_are_told(world):
-    years = np.arange(30) / 30
-    assert corrections.explained_by_time(world.dates, 100 * years**3, 2) > 0.99
-    assert corrections.explained_by_time(world.dates, world.baselines_m, 2) < 0.5
-
-
 # --- revisions
 
 

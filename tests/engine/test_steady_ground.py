@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sagwatch.engine import corrections, steady_ground
-from sagwatch.engine.correction_files import STEADY, read_corrections
+from sagwatch.engine.correction_files import STEADY, check_corrections, read_corrections
 from sagwatch.engine.corrections import CorrectionSettings
 from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import ReferencePoint, RevisionSettings
@@ -113,6 +113,11 @@ def test_an_acquisition_without_ground_gets_the_average_ramp_and_is_marked(inven
     assert list(np.flatnonzero(found.stood_in)) == [1]
     np.testing.assert_allclose(found.ramp[1], found.ramp[2:].mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(found.ramp[2:], read_corrections(whole.folder).ramp[2:], rtol=0, atol=1e-9)
+    (told,) = (str(one) for one in check_corrections(poor.folder, poor.manifest) if one.number == 122)
+    assert told.startswith(
+        f"[W122] the average of the other acquisitions corrects {invented.dates[1]}; lower"
+    )
+    assert all(one.number != 122 for one in check_corrections(whole.folder, whole.manifest))
     folder = tmp_path / "mintpy"
     folder.mkdir()
     assert compare_corrections(poor, folder).displacement_max_mm < 0.001

@@ -34,6 +34,13 @@ from sagwatch.engine.corrections import (
     without_topography,
 )
 from sagwatch.engine.delay_files import DELAY
+from sagwatch.engine.eaten import (
+    MOST_EATEN_BY_RAMP,
+    MOST_EATEN_BY_TOPOGRAPHY,
+    PANEL_TROUGH_M,
+    eaten_by_ramp,
+    eaten_by_topography,
+)
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.interferogram import map_array, open_hdf5, read_attributes, write_attributes
 from sagwatch.engine.manifest import WHOLE_RECORD, Manifest, describe
@@ -46,6 +53,7 @@ from sagwatch.errors import BadRevisionError
 CORRECTIONS, STEADY, HEIGHT_ERROR = "corrections.h5", "maskSteady.h5", "demErr.h5"
 #: Attributes of the mask: what it comes from, and the last acquisition that had a say in it.
 _KEY, _UNTIL = "STEADY_KEY", "STEADY_UNTIL"
+_MOST_NAMES = 5
 _DATASETS = tuple(entry.name for entry in fields(Corrections))
 
 
@@ -142,6 +150,38 @@ def corrected_past_m(
     delay_of = stored_delays(folder.parent.parent, dates, manifest.delays)
     found, corrected = estimate(dates, los_m, delay_of, baselines_m, read_scene(folder, manifest), settings)
     return without_topography(corrected, slice(None), found)
+
+
+def check_corrections(folder: Path, manifest: Manifest) -> list[Finding]:
+    """What a person should know of a revision's corrections: what they would eat, and where something stands in."""
+    settings = correction_settings(manifest)
+    if settings is None:
+        return []
+    found, corrections = [], read_corrections(folder)
+    if settings.ramp != "none":
+        pixel_m = manifest.grid.pixel_m
+        shares = eaten_by_ramp(read_scene(folder, manifest), settings.ramp, pixel_m)
+        if (share := float(shares.max())) > MOST_EATEN_BY_RAMP:
+            row, column = np.unravel_index(int(shares.argmax()), shares.shape)
+            longitude, latitude = manifest.grid.lon_lat(int(row), int(column))
+            where = (
+                f"the {settings.ramp} ramp takes up to {share:.0%} of a new trough of {PANEL_TROUGH_M:.0f} m "
+                f"(standard deviation) for a tilt, most at {latitude:.4f} N, {longitude:.4f} E"
+            )
+            found.append(Finding(120, False, where))
+    if settings.topography_order is not None and corrections.per_baseline is not None:
+        share = eaten_by_topography(manifest.epochs, corrections.baselines_m, settings.topography_order)
+        if share > MOST_EATEN_BY_TOPOGRAPHY:
+            where = (
+                f"the baselines resemble motion: up to {share:.0%} of a trough is taken for a height error"
+            )
+            found.append(Finding(121, False, where))
+    if corrections.stood_in.any():
+        days = [f"{day}" for day, told in zip(manifest.epochs, corrections.stood_in, strict=True) if told]
+        more = f" and {len(days) - _MOST_NAMES} more" if len(days) > _MOST_NAMES else ""
+        where = f"the average of the other acquisitions corrects {', '.join(days[:_MOST_NAMES])}{more}"
+        found.append(Finding(122, False, where))
+    return found
 
 
 def correction_settings(manifest: Manifest) -> CorrectionSettings | None:

@@ -26,7 +26,7 @@ from math import ceil, factorial, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from sagwatch.engine.velocity import elapsed_years, mintpy_years
+from sagwatch.engine.velocity import mintpy_years
 from sagwatch.errors import BadInputError
 
 #: A height error is estimated from so many acquisitions on: fewer leave its error larger than itself.
@@ -238,21 +238,6 @@ def topography_row(
     return np.linalg.pinv(design)[0]
 
 
-def explained_by_time(dates: Sequence[date], baselines_m: NDArray[np.floating], order: int) -> float:
-    """Share of the baselines' variance that a polynomial in time one order higher explains, 0 to 1.
-
-    Where it is large, motion that the polynomial beside the height error cannot follow is taken for topography.
-    """
-    years, baselines = elapsed_years(dates), np.asarray(baselines_m, np.float64)
-    total = float(np.sum((baselines - baselines.mean()) ** 2))
-    if total == 0.0:
-        return 1.0
-    scaled = years / max(years[-1], 1e-9)
-    design = np.column_stack([scaled**k for k in range(order + 2)])
-    rest = baselines - design @ np.linalg.lstsq(design, baselines, rcond=None)[0]
-    return 1.0 - float(np.sum(rest**2)) / total
-
-
 def _height_slopes(
     los_m: NDArray[np.float32], delay_of: DelayOf, scene: Scene, settings: CorrectionSettings
 ) -> tuple[NDArray[np.float64] | None, NDArray[np.bool_]]:
@@ -378,10 +363,10 @@ def _at_reference(delay_of: DelayOf, epoch: int, scene: Scene) -> float | None:
     return value
 
 
-def _terms(shape: str, rows: NDArray[np.floating], columns: NDArray[np.floating]) -> NDArray[np.float64]:
+def ramp_terms(kind: str, rows: NDArray[np.floating], columns: NDArray[np.floating]) -> NDArray[np.float64]:
     """Columns of MintPy's design matrix, shape (n_pixels, n_terms)."""
     one = np.ones(rows.size)
-    if shape == "linear":
+    if kind == "linear":
         return np.column_stack([rows, columns, one])
     return np.column_stack([rows**2, columns**2, rows * columns, rows, columns, one])
 
@@ -400,7 +385,7 @@ def _fit_ramps(
         used = _sampled(used)
         row, column = (index.astype(np.float64) for index in np.nonzero(used))
         values = los_m[epoch][used].astype(np.float64)
-        ramps[epoch] = np.linalg.lstsq(_terms(shape, row, column), values, rcond=None)[0]
+        ramps[epoch] = np.linalg.lstsq(ramp_terms(shape, row, column), values, rcond=None)[0]
     _average_stands_in(ramps, unfitted, scene)
     return ramps, unfitted
 
@@ -421,8 +406,8 @@ def _subtract_ramps(los_m: NDArray[np.float32], rows: slice, ramp: NDArray[np.fl
     shape = "linear" if ramp.shape[1] == 3 else "quadratic"
     n_rows, n_columns = scene.height_m.shape
     row, column = np.meshgrid(np.arange(n_rows)[rows], np.arange(n_columns), indexing="ij")
-    terms = _terms(shape, row.ravel().astype(np.float64), column.ravel().astype(np.float64))
-    origin = _terms(shape, np.array([float(scene.row)]), np.array([float(scene.column)]))
+    terms = ramp_terms(shape, row.ravel().astype(np.float64), column.ravel().astype(np.float64))
+    origin = ramp_terms(shape, np.array([float(scene.row)]), np.array([float(scene.column)]))
     terms -= origin
     for epoch in range(1, los_m.shape[0]):
         _take_away(los_m[epoch], (terms @ ramp[epoch]).reshape(los_m.shape[1:]))
