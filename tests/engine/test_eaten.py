@@ -13,7 +13,9 @@ from sagwatch.engine.eaten import (
     MOST_EATEN_BY_TOPOGRAPHY,
     eaten_by_ramp,
     eaten_by_topography,
+    taken_by_ramp,
 )
+from sagwatch.engine.velocity import fit_line
 
 SHAPE, PIXEL_M, TROUGH_M = (60, 70), 80.0, 300.0
 ROWS, COLUMNS = np.mgrid[: SHAPE[0], : SHAPE[1]]
@@ -59,6 +61,37 @@ def test_a_small_scene_is_warned_of_and_a_large_one_is_not():
 
     assert worst(small) > 4 * MOST_EATEN_BY_RAMP
     assert worst(large) < MOST_EATEN_BY_RAMP
+
+
+def wide_trough(rate_m_yr: float, tilt_m: float) -> tuple[np.ndarray, np.ndarray, Scene]:
+    """A trough as wide as the scene, and air that tilts; the ramps that are fitted and the velocity that is left."""
+    rng = np.random.default_rng(8)
+    wide = np.exp(-((ROWS - 50) ** 2 + (COLUMNS - 60) ** 2) / (2 * 25**2))
+    air = rng.normal(0, tilt_m, (60, 1, 1)) * ROWS + rng.normal(0, tilt_m, (60, 1, 1)) * COLUMNS
+    los_m = rate_m_yr * YEARS[:, None, None] * wide + air + rng.normal(0, 0.003, (60, *SHAPE))
+    los_m -= los_m[0]
+    los_m -= los_m[:, 6, 7][:, None, None]
+    ground = scene(np.ones(SHAPE, np.bool_))
+    settings = CorrectionSettings(ramp="linear")
+    found, left_m = estimate(DAYS, los_m.astype(np.float32), lambda *_: None, np.zeros(60), ground, settings)
+    return found.ramp, fit_line(YEARS, left_m.reshape(60, -1)).velocity_m_yr.reshape(SHAPE), ground
+
+
+def test_what_a_ramp_has_taken_of_a_wide_trough_shows_in_the_ramps():
+    ramp, velocity, ground = wide_trough(-0.2, 1e-4)
+
+    share = taken_by_ramp(DAYS, ramp, ground, velocity)
+
+    # Not of one pixel, whose noise is its own, but of the fastest hundredth.
+    fastest = velocity.ravel() <= np.quantile(velocity, 0.01)
+    assert share == pytest.approx(1 - velocity.ravel()[fastest].mean() / -0.2, abs=0.15)
+    assert share > 4 * MOST_EATEN_BY_RAMP
+
+
+@pytest.mark.parametrize("tilt_m", [0.0, 1e-4, 2e-3])
+def test_air_that_comes_and_goes_has_taken_nothing(tilt_m):
+    ramp, velocity, ground = wide_trough(0.0, tilt_m)
+    assert taken_by_ramp(DAYS, ramp, ground, velocity) == 0.0
 
 
 def test_no_ramp_on_no_ground_eats_nothing():

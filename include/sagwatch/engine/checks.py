@@ -78,6 +78,10 @@ MATTERS = {
         "to era5",
     ),
     123: Matter("no delay at the reference point", "choose another reference point: re-reference"),
+    124: Matter(
+        "a ramp has eaten motion",
+        "set corrections.ramp.shape to none, or draw what moves into the mine plan so that it is left out",
+    ),
 }
 
 

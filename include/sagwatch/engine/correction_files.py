@@ -40,6 +40,7 @@ from sagwatch.engine.eaten import (
     PANEL_TROUGH_M,
     eaten_by_ramp,
     eaten_by_topography,
+    taken_by_ramp,
 )
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.interferogram import map_array, open_hdf5, read_attributes, write_attributes
@@ -158,9 +159,9 @@ def check_corrections(folder: Path, manifest: Manifest) -> list[Finding]:
     if settings is None:
         return []
     found, corrections = [], read_corrections(folder)
-    if settings.ramp != "none":
-        pixel_m = manifest.grid.pixel_m
-        shares = eaten_by_ramp(read_scene(folder, manifest), settings.ramp, pixel_m)
+    if corrections.ramp is not None:
+        scene = read_scene(folder, manifest)
+        shares = eaten_by_ramp(scene, settings.ramp, manifest.grid.pixel_m)
         if (share := float(shares.max())) > MOST_EATEN_BY_RAMP:
             row, column = np.unravel_index(int(shares.argmax()), shares.shape)
             longitude, latitude = manifest.grid.lon_lat(int(row), int(column))
@@ -169,6 +170,13 @@ def check_corrections(folder: Path, manifest: Manifest) -> list[Finding]:
                 f"(standard deviation) for a tilt, most at {latitude:.4f} N, {longitude:.4f} E"
             )
             found.append(Finding(120, False, where))
+        share = taken_by_ramp(manifest.epochs, corrections.ramp, scene, _trusted_velocity(folder))
+        if share > MOST_EATEN_BY_RAMP:
+            where = (
+                f"the {settings.ramp} ramps grow with time, as air and orbits do not: "
+                f"they have taken {share:.0%} of the velocity of the fastest ground"
+            )
+            found.append(Finding(124, False, where))
     if settings.topography_order is not None and corrections.per_baseline is not None:
         share = eaten_by_topography(manifest.epochs, corrections.baselines_m, settings.topography_order)
         if share > MOST_EATEN_BY_TOPOGRAPHY:
@@ -182,6 +190,13 @@ def check_corrections(folder: Path, manifest: Manifest) -> list[Finding]:
         where = f"the average of the other acquisitions corrects {', '.join(days[:_MOST_NAMES])}{more}"
         found.append(Finding(122, False, where))
     return found
+
+
+def _trusted_velocity(folder: Path) -> NDArray[np.float32]:
+    with open_hdf5(folder / VELOCITIES[0]) as file:
+        velocity_m_yr = file["velocity"][:]
+    with open_hdf5(folder / "maskTempCoh.h5") as file:
+        return np.where(file["mask"][:], velocity_m_yr, np.nan)
 
 
 def correction_settings(manifest: Manifest) -> CorrectionSettings | None:

@@ -3,6 +3,7 @@
 - A ramp that is fitted through a trough leans into it. What a trough loses at its maximum is the fitted surface there.
   The surface is linear in the trough, so the loss of a trough anywhere is a smoothing of the steady ground's terms with
   the trough's shape. A trough that is left out of the fit loses nothing.
+- What a ramp has taken already shows as a tilt that grows with time: ground sinks on, while air and orbits come and go.
 - A height error follows the perpendicular baseline, and beside it stands a polynomial in time (`corrections`). Motion
   that no polynomial follows is taken for height as far as the baselines happen to resemble it.
 
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from sagwatch.engine.corrections import Scene, ramp_terms, topography_row
-from sagwatch.engine.velocity import elapsed_years
+from sagwatch.engine.steady_ground import MOVED_M, MOVING_M_YR
+from sagwatch.engine.velocity import elapsed_years, fit_line
 
 #: Standard deviation of a Gaussian trough with the volume and the depth of one over a longwall panel, metres.
 PANEL_TROUGH_M = 300.0
@@ -29,6 +31,7 @@ MOST_EATEN_BY_RAMP = 0.05
 MOST_EATEN_BY_TOPOGRAPHY = 0.25
 #: Knothe's coefficient of time, 1/year, over hard and soft overburden.
 _KNOTHE_PER_YEAR = (2.0, 4.0)
+_LEAST_EPOCHS, _SURE = 8, 4.0
 
 
 def eaten_by_ramp(
@@ -59,6 +62,43 @@ def eaten_by_ramp(
     surface = np.linalg.pinv(steady.T @ steady) @ seen
     origin = terms[scene.row * shape[1] + scene.column]
     return np.asarray(np.einsum("pk,kp->p", terms - origin, surface).reshape(shape))
+
+
+def taken_by_ramp(
+    dates: Sequence[date],
+    ramp: NDArray[np.floating],
+    scene: Scene,
+    velocity_m_yr: NDArray[np.floating],
+) -> float:
+    """Share of the fastest ground's velocity that went into the ramps of a record, 0 to 1.
+
+    0 where the ramps have no trend that stands out of their scatter by `_SURE` deviations, and where nothing moves.
+
+    Parameters
+    ----------
+    ramp
+        Shape (n_epochs, n_terms), as in `corrections.Corrections`.
+    velocity_m_yr
+        Shape (rows, columns), without the ramps; NaN where it is unknown or not to be trusted.
+    """
+    if len(dates) < _LEAST_EPOCHS:
+        return 0.0
+    kind = "linear" if ramp.shape[1] == 3 else "quadratic"
+    known = np.flatnonzero(np.isfinite(velocity_m_yr).ravel())
+    rows, columns = (at.astype(np.float64) for at in np.unravel_index(known, velocity_m_yr.shape))
+    origin = ramp_terms(kind, np.array([float(scene.row)]), np.array([float(scene.column)]))
+    terms = ramp_terms(kind, rows, columns) - origin
+    years = elapsed_years(dates)
+    trend = np.polyfit(years, ramp, 1)[0]
+    taken_m_yr = terms @ trend
+    whole_m_yr = velocity_m_yr.ravel()[known] + taken_m_yr
+    fastest = np.argsort(-np.abs(whole_m_yr))[: max(1, known.size // 100)]
+    surface_m = ramp @ terms[fastest].mean(axis=0)
+    line = fit_line(years, surface_m[:, None])
+    sure = abs(float(line.velocity_m_yr[0])) > _SURE * float(line.velocity_std_m_yr[0])
+    moves = abs(float(whole_m_yr[fastest].mean())) > max(MOVING_M_YR, MOVED_M / years[-1])
+    share = float(taken_m_yr[fastest].sum() / whole_m_yr[fastest].sum()) if sure and moves else 0.0
+    return min(max(share, 0.0), 1.0)
 
 
 def eaten_by_topography(dates: Sequence[date], baselines_m: NDArray[np.floating], order: int) -> float:

@@ -32,6 +32,7 @@ class CorrectionDifferences:
 
     pixels: int
     displacement_max_mm: float
+    displacement_rms_mm: float
     velocity_max_mm_yr: float
     height_error_max_m: float | None
 
@@ -91,9 +92,11 @@ def compare_corrections(revision: Revision, folder: Path) -> CorrectionDifferenc
     if settings.topography_order is not None and (revision.folder / HEIGHT_ERROR).exists():
         with open_hdf5(revision.folder / HEIGHT_ERROR) as ours, open_hdf5(folder / HEIGHT_ERROR) as theirs:
             height_error_m = _largest(ours["dem"][:] - theirs["dem"][:], compared)
+    gaps_mm = 1000.0 * (ours_m.astype(np.float64) - theirs_m)[:, compared]
     return CorrectionDifferences(
         pixels=int(compared.sum()),
-        displacement_max_mm=1000 * _largest(np.abs(ours_m - theirs_m).max(axis=0), compared),
+        displacement_max_mm=float(np.abs(gaps_mm).max(initial=0.0)),
+        displacement_rms_mm=float(np.sqrt(np.mean(gaps_mm**2))) if gaps_mm.size else 0.0,
         velocity_max_mm_yr=1000 * _largest(velocity_m_yr, compared),
         height_error_max_m=height_error_m,
     )

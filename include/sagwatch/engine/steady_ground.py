@@ -26,7 +26,7 @@ from sagwatch.engine.velocity import elapsed_years
 #: About a year of one satellite.
 DECIDED_EVERY = 30
 #: Ground that moves faster and has moved further than this against the median is not steady, and what lies around it.
-_MOVING_M_YR, _MOVED_M, _AROUND_MOVING_M = 0.02, 0.03, 300.0
+MOVING_M_YR, MOVED_M, _AROUND_MOVING_M = 0.02, 0.03, 300.0
 
 
 def decided_at(dates: Sequence[date]) -> date:
@@ -46,7 +46,7 @@ def mask_key(manifest: Manifest, settings: CorrectionSettings) -> str:
             "grid": manifest.grid.id,
             "geometry": manifest.geometry_sha256,
             "excluded": settings.excluded,
-            "limits": [_MOVING_M_YR, _MOVED_M, _AROUND_MOVING_M],
+            "limits": [MOVING_M_YR, MOVED_M, _AROUND_MOVING_M],
         }
     )
 
@@ -70,7 +70,7 @@ def steady_ground(
     steady = coherent_land.copy()
     known = steady & np.isfinite(velocity_m_yr)
     if known.any():
-        limit = max(_MOVING_M_YR, _MOVED_M / elapsed_years(dates)[-1])
+        limit = max(MOVING_M_YR, MOVED_M / elapsed_years(dates)[-1])
         moving = known & (np.abs(velocity_m_yr - np.median(velocity_m_yr[known])) > limit)
         around = max(1, round(_AROUND_MOVING_M / grid.pixel_m))
         # A lone pixel is noise; ground that moves is wider than that.
