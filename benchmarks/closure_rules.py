@@ -185,7 +185,11 @@ def measure(network: Network) -> dict[str, Any]:
     for rule, one in los_m.items():
         error_mm = 1000 * (one - truth_m)
         rules[rule] |= {f"{name}_rmse_mm": rms(error_mm[:, where]) for name, where in places.items()}
-        rules[rule] |= {f"{name}_median_abs_mm": float(np.median(np.abs(error_mm[-1][where]))) for name, where in places.items() if where.any()}
+        rules[rule] |= {
+            f"{name}_median_abs_mm": float(np.median(np.abs(error_mm[-1][where])))
+            for name, where in places.items()
+            if where.any()
+        }
         scores = {t.name: score_trough(t, one, truth_m, dates) for t in found if t is not None}
         rules[rule]["maximum_error_mm_yr"] = {name: score["error_mm_yr"] for name, score in scores.items()}
         rules[rule]["fastest_tenth_rmse_mm_yr"] = {
