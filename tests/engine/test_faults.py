@@ -132,6 +132,8 @@ def test_suspects_that_can_be_spared_are_masked_until_a_triangle_clears_them():
     assert said({pair(5, 6): 1}, n=7)[pair(4, 6)] == {"masked": 1, "repaired": 0, "ambiguous": 0}
     assert said({pair(5, 6): 1}, n=7)[pair(5, 6)] == {"masked": 0, "repaired": 0, "ambiguous": 1}
     assert said({pair(5, 6): 1}, n=8)[pair(4, 6)] == {"masked": 0, "repaired": 0, "ambiguous": 0}
+    # A cycle too few is not what sinking ground does: then the long pair stays, too.
+    assert said({pair(5, 6): -1}, n=7)[pair(4, 6)] == {"masked": 0, "repaired": 0, "ambiguous": 1}
     # Two in a row, 1, 2, 1: nobody is named, and all three long ones go.
     two = said({pair(3, 4): 1, pair(4, 5): 1})
     assert {p for p, one in two.items() if one["masked"]} == {pair(2, 4), pair(3, 5), pair(4, 6)}

@@ -11,10 +11,11 @@ from sagwatch.domain.site import Site
 from sagwatch.engine.closure_files import CLOSURES
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.interferogram import read_layers
-from sagwatch.engine.manifest import ReferencePoint
+from sagwatch.engine.manifest import ReferencePoint, read_manifest
 from sagwatch.engine.mintpy_programs import compare_with_mintpy
 from sagwatch.engine.revision import read_revision
 from sagwatch.steps.audit_track import problems_of
+from sagwatch.steps.closure import misclosed
 from sagwatch.steps.repair_unwrapping import repair_unwrapping
 from sagwatch.steps.stack_members import revision_settings
 from tests.database.published import make_site
@@ -156,7 +157,9 @@ def test_report_counts_and_repair_gives_the_displacement_back_and_the_rule_can_b
     assert told_of(ledger, stored.members[8].id, "triplets", "ambiguous_pixels") == (2, None)
     (share,) = told_of(ledger, stored.members[8].id, "contradicting_share")
     land = stored.invented.store.read_geometry().land
-    seen = np.isfinite(np.stack([stored.invented.phase_rad[number] for number in (6, 7, 8, 9, 10)])).all(axis=0)
+    seen = np.isfinite(np.stack([stored.invented.phase_rad[number] for number in (6, 7, 8, 9, 10)])).all(
+        axis=0
+    )
     blob = np.zeros(land.shape, bool)
     blob[BLOB] = True
     assert share == pytest.approx((blob & land & seen).sum() / (land & seen).sum())
@@ -186,6 +189,9 @@ def test_a_long_pair_that_one_triangle_names_is_left_out_there(tmp_path, ledger,
     masking.update()
     assert 0 < worst_mm(masking, truth_mm) < 2, "one observation less"
     assert counts(stored.newest)["contradictingTriplets"].max() == 0
+    # What is left out is not seen any better: the warning about it stays.
+    stack = stored.invented.store.stack(read_manifest(stored.newest).members)
+    assert misclosed(stack, stored.members[9].secondary)[BLOB].all()
     audit = compare_with_mintpy(stored.newest)
     assert problems_of(audit) == ()
     assert audit.pixels > 100

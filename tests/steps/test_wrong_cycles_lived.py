@@ -15,7 +15,9 @@ FIRST = ("2024-01-01", "2024-01-13", "2024-01-25", "2024-02-06", "2024-02-18")
 WRONG, LONG = (FIRST[3], FIRST[4]), (FIRST[2], FIRST[4])
 #: Comes thirty days late, after the acquisition that follows it.
 LATE = "2024-03-01"
-COLUMNS = "reference_date, secondary_date, state, repaired_pixels, masked_pixels, ambiguous_pixels, triplets, path"
+COLUMNS = (
+    "reference_date, secondary_date, state, repaired_pixels, masked_pixels, ambiguous_pixels, triplets, path"
+)
 
 
 @pytest.fixture
@@ -68,7 +70,9 @@ def test_a_wrong_cycle_is_masked_beside_until_a_late_pair_tells_whose_it_is_then
     assert patch > 20
     assert rows[LONG]["accepted"]["masked_pixels"] == patch
     assert set(rows[LONG]) == {"accepted", "withdrawn"}
-    masked = np.isnan(phase(system, rows[LONG]["accepted"])) & ~np.isnan(phase(system, rows[LONG]["withdrawn"]))
+    masked = np.isnan(phase(system, rows[LONG]["accepted"])) & ~np.isnan(
+        phase(system, rows[LONG]["withdrawn"])
+    )
     assert masked.sum() == patch
 
     held = read_layers(system.data / rows[WRONG]["accepted"]["path"]).phase_rad
@@ -86,9 +90,10 @@ def test_a_wrong_cycle_is_masked_beside_until_a_late_pair_tells_whose_it_is_then
     rows = told(system)
     assert set(rows[LONG]) == {"accepted", "withdrawn"}
     assert (rows[LONG]["accepted"]["masked_pixels"], rows[LONG]["accepted"]["ambiguous_pixels"]) == (0, 0)
-    assert np.isfinite(phase(system, rows[LONG]["accepted"])).sum() > np.isfinite(
-        phase(system, rows[LONG]["withdrawn"])
-    ).sum()
+    assert (
+        np.isfinite(phase(system, rows[LONG]["accepted"])).sum()
+        > np.isfinite(phase(system, rows[LONG]["withdrawn"])).sum()
+    )
     repaired = rows[WRONG]["accepted"]
     assert (repaired["repaired_pixels"], repaired["masked_pixels"]) == (patch, 0)
     np.testing.assert_array_equal(phase(system, rows[WRONG]["withdrawn"]), held)

@@ -283,9 +283,9 @@ class UnwrappingRules(_Strict):
     )
     closure: Closure = Field(
         default="report",
-        description="Where three interferograms of three dates contradict each other by whole cycles. off: do not look; "
-        "report: count it; mask: leave the long ones out there; repair: take the cycles away where two triangles name "
-        "the interferogram at fault and a region agrees, and mask the rest.",
+        description="Where three interferograms of three dates contradict each other by whole cycles. off: do not "
+        "look; report: count it; mask: leave the longer ones out there; repair: take the cycles away where two "
+        "triangles name the interferogram at fault and a region agrees, and mask the rest.",
     )
     repair_least_pixels: int = Field(
         default=25,

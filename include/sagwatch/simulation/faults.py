@@ -48,8 +48,8 @@ class Faults(BaseModel):
         description=(
             "What a download is like. dropped: the line is cut half way; short: half the file as if it were whole; "
             "login_page: HTML with status 200; other_grid: shifted by half a pixel; wrong_date: another pair's dates "
-            "in the parameter file; outside: a member named ../../escaped.txt; wrong_cycle: unwrapping got a whole cycle "
-            "too many in a patch around the middle"
+            "in the parameter file; outside: a member named ../../escaped.txt; wrong_cycle: a patch in the "
+            "middle was unwrapped with a cycle too many"
         ),
     )
     product_jobs: list[str] = Field([], description="Job ids that `product` applies to; empty = all")

@@ -21,7 +21,7 @@ from sagwatch.domain.site import Site, Track, UnwrappingRules
 from sagwatch.engine.closure import Pair, Triangle, triangles
 from sagwatch.engine.closure_files import Phases
 from sagwatch.engine.faults import Attribution, Closure, Treatment, decide, decision_key
-from sagwatch.engine.interferogram import read_attributes, read_layers
+from sagwatch.engine.interferogram import ORIGINAL, read_attributes, read_layers
 from sagwatch.engine.manifest import ReferencePoint
 from sagwatch.engine.store import TrackStore
 
@@ -165,7 +165,8 @@ class _Work:
         source = self.store.interferogram_path(original)
         layers = read_layers(source)
         layers = replace(layers, phase_rad=treatment.apply(layers.phase_rad))
-        sha256 = self.store.write_interferogram(name, layers, read_attributes(source))
+        attributes = read_attributes(source) | {ORIGINAL: original}
+        sha256 = self.store.write_interferogram(name, layers, attributes)
         path = str(self.store.interferogram_path(name).relative_to(self.data))
         return Treated(name, content_sha256([original, "treated", content]), path, sha256)
 
