@@ -50,8 +50,8 @@ def test_the_deviation_is_the_scatter_of_the_slopes_that_the_engine_solves(neigh
 
 
 def test_noise_grows_as_a_random_walk_with_the_length_of_the_record():
-    # A walk's slope has the variance 6/5 of that of a step over its number of steps, whatever the record's length
-    # (Agnew 1992); neighbouring and next but one pairs, of the variance 1, make steps of the variance 1/5 (a long chain).
+    # A least-squares slope through a walk of n steps has 6/5 of the variance of one step over n (sum its covariance);
+    # pairs of neighbours and of next but one, of the variance 1, leave steps of the variance 1 / (1^2 + 2^2) far apart.
     n = 400
     network = make_network(12 * np.arange(n), 2)
     dates, pairs = dates_and_pairs(network)

@@ -1,4 +1,4 @@
-"""The 95 % intervals of published velocities hold the truth 95 times of 100: white air and the walk of decorrelation."""
+"""95 of 100 intervals of published velocities hold the truth: white air, and the walk of decorrelation."""
 
 import dataclasses
 from datetime import date, timedelta

@@ -69,9 +69,11 @@ def decorrelation_std_m_yr(
     with np.errstate(divide="ignore", invalid="ignore"):
         residual = -2.0 * np.log(np.asarray(temporal_coherence, np.float32))
     residual[~np.isfinite(residual)] = np.nan
-    noise_m = _METRES_PER_RADIAN * np.sqrt(np.maximum(residual, 0) * np.float32(len(ends) / redundant))
+    noise_m = _METRES_PER_RADIAN * np.sqrt(np.maximum(residual, 0) * (len(ends) / redundant))
     gains = np.sqrt(_slope_variances(dates, ends, windows))
-    return {window.name: noise_m * np.float32(gain) for window, gain in zip(windows, gains, strict=True)}
+    return {
+        window.name: (noise_m * gain).astype(np.float32) for window, gain in zip(windows, gains, strict=True)
+    }
 
 
 def _slope_variances(
