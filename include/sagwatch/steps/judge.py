@@ -218,6 +218,7 @@ def _with_noise(
         sd_mm_yr=deviation.reshape(shape),
         n_epochs=line.n_epochs.reshape(shape),
         correlation=correlation,
+        sd_walk_mm_yr=None if walk_m_yr is None else walk.reshape(shape),
     )
 
 
