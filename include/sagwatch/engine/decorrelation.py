@@ -10,8 +10,9 @@ and Jupp 2000, section 2.3). Of a pair's noise s^2 least squares leave v = s^2 (
 with N - 1 unknown displacements. So s^2 is known for each pixel, and propagates through the network to the slope of a
 line. What the pairs at the reference pixel contribute is in it, as every phase is relative to that.
 
-Every pair counts as equally noisy and independent of the others, and every pixel as having all of them. Noise that closes round every triangle of dates is no
-part of it: of one acquisition's own air the scatter tells, of the bias of short pairs nothing does.
+Every pair counts as equally noisy and independent of the others, and every pixel as having all of them. Noise that
+closes round every triangle of dates is no part of it: of one acquisition's own air the scatter tells, of the bias of
+short pairs nothing does.
 """
 
 from __future__ import annotations
