@@ -67,6 +67,8 @@ FACE = Span(date(2018, 1, 1), date(2021, 9, 30), 20, (110.857, 37.426, 110.886, 
 SMALL_MINE = Span(date(2019, 7, 1), date(2020, 12, 31), box=(110.845, 37.420, 110.885, 37.460))
 SMALL_FACE = replace(FACE, first=date(2019, 7, 1), last=date(2020, 12, 31))
 WINDOWS = {"150": 150, "365": 365, "whole": None}
+#: Deviations of a normal distribution to either side that hold 95 % of it.
+NORMAL_95 = 1.96
 DAYS_BETWEEN_ENDS = 180
 LOST_DAYS = 24
 #: Where nothing moves, every so many rows and columns are scored, and inverted by MintPy.
@@ -156,9 +158,9 @@ class Judge:
         for end in self.ends[::-2]:
             own = _intervals(solved, end, self.dates, self.pixel_m)
             for name, days in WINDOWS.items():
-                velocity, deviation = own[name]
+                velocity, half = own[name]
                 true, _ = velocity_mm_yr(self.truth_m[: end + 1], self.dates[: end + 1], days)
-                shares[name].append(coverage(velocity, deviation, true, self.measured))
+                shares[name].append(coverage(velocity, half, true, self.measured))
         return {name: float(np.nanmean(values)) for name, values in shares.items()}
 
 
@@ -175,18 +177,25 @@ def worst_trough(troughs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def _intervals(
     solved: Solved, end: int, dates: tuple[date, ...], pixel_m: float
 ) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-    """Velocity and standard deviation by window at an epoch: as published, or white as MintPy has it."""
+    """Velocity and half of its 95 % interval by window at an epoch: as published, or white as MintPy has it."""
     los_m, dates = solved.los_m[: end + 1], dates[: end + 1]
     if solved.observed is None:
         found = {name: velocity_mm_yr(los_m, dates, days) for name, days in WINDOWS.items()}
         if end + 1 == solved.los_m.shape[0]:
             found["whole"] = solved.velocity_mm_yr, solved.deviation_mm_yr
-        return found
-    solution = Solution(dates, los_m, solved.temporal_coherence, solved.observed[: end + 1])
+        return {name: (velocity, NORMAL_95 * sd) for name, (velocity, sd) in found.items()}
+    solution = Solution(
+        dates,
+        los_m,
+        solved.temporal_coherence,
+        solved.observed[: end + 1],
+        pairs=tuple(pair for pair in solved.pairs if pair[1] <= dates[-1]),
+    )
     view = ground_view(dates[-1], solution, AlertRules(), 0.7, pixel_m)
     windows = (*view.windows, view.whole)
     return {
-        name: (window.velocity_mm_yr, window.sd_mm_yr) for name, window in zip(WINDOWS, windows, strict=True)
+        name: (window.velocity_mm_yr, window.half_interval(0.975))
+        for name, window in zip(WINDOWS, windows, strict=True)
     }
 
 

@@ -66,7 +66,8 @@ class Solved:
     """One chain's answer with some corrections: displacement since the first epoch, relative to the chain's datum.
 
     ``velocity_mm_yr`` and ``deviation_mm_yr`` are of the whole record, as the chain's own velocity.h5 has them;
-    ``observed`` is None where the chain does not say which epochs a pixel really has (MintPy).
+    ``observed`` is None where the chain does not say which epochs a pixel really has (MintPy); ``pairs`` are the dates
+    of the interferograms.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Solved:
     flags: NDArray[np.uint8]
     temporal_coherence: Floats
     observed: Mask | None = None
+    pairs: tuple[tuple[date, date], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ def read_ours(stack: Stack, name: str, revision: Revision) -> Solved:
         flags=flags,
         temporal_coherence=layers.temporal_coherence,
         observed=observed,
+        pairs=tuple((one.reference, one.secondary) for one in stack.members),
     )
 
 

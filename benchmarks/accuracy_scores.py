@@ -233,12 +233,10 @@ def _within_goal(error: float, true: float) -> bool:
     return bool(abs(error) <= max(5.0, 0.05 * abs(true)))
 
 
-def coverage(velocity: Series, sd: Series, truth: Series, pixels: Bools, factor: float = 1.96) -> float:
-    """Share of the pixels whose interval, velocity +- factor x deviation, holds the truth."""
-    known = pixels & np.isfinite(velocity) & np.isfinite(sd)
-    return (
-        float(np.mean(np.abs(velocity - truth)[known] <= factor * sd[known])) if known.any() else float("nan")
-    )
+def coverage(velocity: Series, half: Series, truth: Series, pixels: Bools) -> float:
+    """Share of the pixels whose interval, velocity +- half, holds the truth."""
+    known = pixels & np.isfinite(velocity) & np.isfinite(half)
+    return float(np.mean(np.abs(velocity - truth)[known] <= half[known])) if known.any() else float("nan")
 
 
 def flagged_share(flagged: Bools, unobservable: Bools) -> float:

@@ -124,8 +124,8 @@ def test_coverage_and_flags_count():
     sd = np.ones(20_000)
     velocity = np.random.default_rng(2).normal(0, 1, 20_000)
     everywhere = np.ones(20_000, bool)
-    assert coverage(velocity, sd, 0 * sd, everywhere) == pytest.approx(0.95, abs=0.006)
-    assert coverage(velocity, 0.5 * sd, 0 * sd, everywhere) == pytest.approx(0.67, abs=0.02)
+    assert coverage(velocity, 1.96 * sd, 0 * sd, everywhere) == pytest.approx(0.95, abs=0.006)
+    assert coverage(velocity, sd, 0 * sd, everywhere) == pytest.approx(0.68, abs=0.02)
     assert flagged_share(np.array([True, False, True]), np.array([True, True, False])) == 0.5
 
 
