@@ -1,16 +1,18 @@
-"""The accuracy benchmark's results as Markdown: `python -m benchmarks.accuracy_table FILE...`.
+"""The accuracy benchmark's results in Markdown: `python -m benchmarks.accuracy_table [--into docs/accuracy.md] FILE...`.
 
-docs/accuracy.md holds what this prints of the files in results/; nothing in those tables is typed by hand.
+Nothing in the tables of docs/accuracy.md is typed by hand: with ``--into`` they are written between its two marks.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+BEGIN, END = "<!-- figures: python -m benchmarks.accuracy_table -->", "<!-- end of figures -->"
 #: The required figures in words, how they are shown, their goals, and whether a figure reaches its goal.
 GOALS = {
     "stable_displacement_rmse_mm": (
@@ -62,7 +64,7 @@ def seeds_table(runs: Sequence[dict[str, Any]]) -> str:
         [
             "saved of the scenes' storage",
             "0.9",
-            *(f"{one:.4f}" for one in kept),
+            *(f"{one:.5f}" for one in kept),
             f"{sum(one >= 0.9 for one in kept)} of {len(runs)}",
         ]
     )
@@ -163,22 +165,50 @@ def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3g}"
 
 
-def main(words: Sequence[str]) -> int:
-    runs = [json.loads(Path(word).read_text(encoding="utf-8")) for word in words]
-    if not runs:
-        print("name the files that make bench-accuracy wrote", file=sys.stderr)
-        return 2
-    print(seeds_table(runs))
-    for run in runs:
-        for table in (
-            troughs_table(run),
-            *(variants_table(run, part) for part in ("mine", "face")),
-            budget_table(run, "mine"),
-            weather_table(run),
-        ):
-            print(f"\n{table}")
+def tables(runs: Sequence[dict[str, Any]]) -> str:
+    """The required figures of all seeds, then everything about the first one."""
+    first, small = runs[0], ""
+    if any(run["small"] for run in runs):
+        small = "Only a year and a half of a corner of the mine (`SMALL=1`), so these are no figures of the goals.\n\n"
+    return (
+        f"{small}In brackets: MintPy's standard chain.\n\n{seeds_table(runs)}\n\n"
+        f"Each trough at its fastest observable pixel, seed {first['seed']}; in the last column the fastest pixel that "
+        f"carries no flag:\n\n{troughs_table(first)}\n\n"
+        f"With and without each correction:\n\n{variants_table(first, 'mine')}\n\n{variants_table(first, 'face')}\n\n"
+        f"Each disturbance alone, from its truth, relative to the reference pixel:\n\n{budget_table(first, 'mine')}\n\n"
+        f"A lost or late ERA5 day (`era5_only` has no ramp and refers to the pixel, as MintPy's):\n\n"
+        f"{weather_table(first)}\n"
+    )
+
+
+def write_into(document: str, text: str) -> str:
+    """The document with what stands between the marks replaced.
+
+    Raises
+    ------
+    ValueError
+        A mark is missing.
+    """
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the document has no {BEGIN if not begin else END}")
+    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy_table", description=__doc__)
+    parser.add_argument("files", type=Path, nargs="+", help="what make bench-accuracy wrote")
+    parser.add_argument("--into", type=Path, help="a document with the two marks")
+    wish = parser.parse_args(words)
+    text = tables([json.loads(file.read_text(encoding="utf-8")) for file in wish.files])
+    if wish.into is None:
+        print(text)
+    else:
+        document = wish.into.read_text(encoding="utf-8")
+        wish.into.write_text(write_into(document, text), encoding="utf-8")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +23,10 @@ from benchmarks.accuracy_scores import (
     stable_ground,
     velocity_mm_yr,
 )
+from benchmarks.accuracy_table import BEGIN, END, tables, write_into
 from sagwatch.engine.manifest import ReferencePoint
+
+ROOT = Path(__file__).resolve().parents[2]
 
 DATES = [date(2020, 1, 1) + timedelta(days=12 * i) for i in range(61)]
 YEARS = np.array([(day - DATES[0]).days for day in DATES])[:, None, None] / 365.25
@@ -118,6 +123,21 @@ def test_the_whole_answer_takes_troughs_from_the_fine_stack_and_the_worse_share_
     assert set(found) == {
         f"{key}{end}" for key in (*REQUIRED, "trough_maximum_within_goal") for end in ("", "_mintpy")
     }
+
+
+def test_tables_are_written_between_their_marks_and_nowhere_else():
+    document = f"before {BEGIN} old\n{END} after"
+
+    assert write_into(document, "| new |") == f"before {BEGIN}\n\n| new |\n{END} after"
+    with pytest.raises(ValueError, match="has no"):
+        write_into(f"before {BEGIN} old", "| new |")
+
+
+def test_the_document_has_the_tables_of_its_results():
+    runs = [json.loads(file.read_text()) for file in sorted(ROOT.glob("benchmarks/results/accuracy-*.json"))]
+    document = (ROOT / "docs" / "accuracy.md").read_text()
+
+    assert write_into(document, tables(runs)) == document
 
 
 def test_coverage_and_flags_count():

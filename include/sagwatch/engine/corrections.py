@@ -38,6 +38,7 @@ LEAST_STEADY_PIXELS = 100
 #: Beyond so many pixels MintPy fits a ramp to a regular sample of them.
 _MOST_FITTED_PIXELS = 1_000_000
 _STRIP_BYTES = 64 * 2**20
+_NOWHERE = np.bool_(False)
 
 _N_TERMS = {"none": 1, "linear": 3, "quadratic": 6}
 
@@ -429,17 +430,17 @@ def _subtract_ramps(
     terms = ramp_terms(shape, row.ravel().astype(np.float64), column.ravel().astype(np.float64))
     if settings.refer_to == "point":
         terms -= ramp_terms(shape, np.array([float(scene.row)]), np.array([float(scene.column)]))
+    # The reference pixel is an exact zero too, but one that is known, and it moves against steady ground.
+    known = (row == scene.row) & (column == scene.column) & (settings.refer_to != "point")
     for epoch in range(1, los_m.shape[0]):
-        surface_m = (terms @ ramp[epoch]).reshape(los_m.shape[1:])
-        if settings.refer_to == "point":
-            _take_away(los_m[epoch], surface_m)
-        else:  # the reference pixel is an exact zero too, and moves against steady ground
-            np.subtract(los_m[epoch], surface_m, out=los_m[epoch], casting="same_kind")
+        _take_away(los_m[epoch], (terms @ ramp[epoch]).reshape(los_m.shape[1:]), known)
 
 
-def _take_away(field_m: NDArray[np.float32], term_m: NDArray[np.float64]) -> None:
+def _take_away(
+    field_m: NDArray[np.float32], term_m: NDArray[np.float64], known: NDArray[np.bool_] | np.bool_ = _NOWHERE
+) -> None:
     """Subtract in place; an exact zero is an epoch before which no pair saw anything move, and stays, as in MintPy."""
-    np.subtract(field_m, term_m, out=field_m, where=field_m != 0, casting="same_kind")
+    np.subtract(field_m, term_m, out=field_m, where=(field_m != 0) | known, casting="same_kind")
 
 
 def _project(row: NDArray[np.float64], los_m: NDArray[np.float32]) -> NDArray[np.float32]:

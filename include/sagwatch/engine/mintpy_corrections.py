@@ -85,18 +85,20 @@ def compare_corrections(revision: Revision, folder: Path) -> CorrectionDifferenc
     series = _correct(revision, settings, folder)
     run_program("timeseries2velocity", [series.name, "-o", "velocity.h5"], folder)
     layers, ours_m, found = revision.layers, revision.los_m(), read_corrections(revision.folder)
-    velocity_m_yr = layers.lines["whole"].velocity_m_yr
-    if settings.refer_to == "steady_ground":  # MintPy's displacements always refer to a pixel
-        at = (..., revision.manifest.reference.row, revision.manifest.reference.column)
-        ours_m = ours_m - ours_m[at][:, None, None]
-        velocity_m_yr = velocity_m_yr - velocity_m_yr[at]
-        if found.per_baseline is not None:
-            found = replace(found, per_baseline=found.per_baseline - found.per_baseline[at])
     with open_hdf5(series) as file:
         theirs_m = file[_SERIES][:]
     # MintPy corrects no pixel that lacks an epoch, and writes 0 there.
     raw_m = revision.raw_los_m()
     compared = layers.land & np.isfinite(ours_m).all(axis=0) & np.isfinite(raw_m).all(axis=0)
+    velocity_m_yr = layers.lines["whole"].velocity_m_yr
+    if settings.refer_to == "steady_ground":  # MintPy's displacements always refer to a pixel
+        at = (..., revision.manifest.reference.row, revision.manifest.reference.column)
+        ours_m = ours_m - ours_m[at][:, None, None]
+        velocity_m_yr = velocity_m_yr - velocity_m_yr[at]
+        # What no pair has seen is an exact zero in both, and so does not refer to anything.
+        compared &= (raw_m[1:] != 0).all(axis=0)
+        if found.per_baseline is not None:
+            found = replace(found, per_baseline=found.per_baseline - found.per_baseline[at])
     if settings.topography_order is not None:
         compared &= np.any(theirs_m != 0, axis=0)
     with open_hdf5(folder / "velocity.h5") as file:
