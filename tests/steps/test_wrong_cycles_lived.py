@@ -77,6 +77,21 @@ def test_a_wrong_cycle_is_masked_beside_until_a_late_pair_tells_whose_it_is_then
 
     held = read_layers(system.data / rows[WRONG]["accepted"]["path"]).phase_rad
 
+    # The ledger forgets that it has the product: what is fetched again does not push the masked one out.
+    ((job,),) = system.query(
+        "SELECT job.name FROM sagwatch.job JOIN sagwatch.pair ON pair.id = job.pair_id "
+        f"WHERE reference_date = '{LONG[0]}' AND secondary_date = '{LONG[1]}'"
+    )
+    system.execute(
+        f"DELETE FROM sagwatch.product WHERE job_name = '{job}'",
+        f"UPDATE sagwatch.job SET state = 'succeeded' WHERE name = '{job}'",
+    )
+    again = system.fetch(job)
+    assert again.state == "withdrawn"
+    assert again.reason is not None
+    assert again.reason.endswith("stands for it")
+    assert told(system) == rows
+
     # The next acquisition is too far away to stand in a triangle with that pair: nothing is known anew.
     system.sim.show(6)
     assert watch(system) is not None
