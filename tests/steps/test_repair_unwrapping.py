@@ -149,7 +149,7 @@ def without_faults(stored: StoredTrack, number: int) -> list:
 def test_report_counts_and_repair_gives_the_displacement_back_and_the_rule_can_be_taken_back(
     tmp_path, ledger
 ):
-    stored = track(tmp_path, ledger, "report", {8: (*BLOB, 1)})
+    stored = track(tmp_path, ledger, "report", {8: (*BLOB, -1)})
     truth_mm = of_truth(stored, without_faults(stored, 8))
 
     reported = stored.update(stored.members)

@@ -37,7 +37,7 @@ Closure = tuple[Cycles, NDArray[np.bool_]]
 
 #: Grows when the rule changes what is decided.
 RULE = 1
-_KEPT = 64
+_KEPT = 32
 #: So many triangles must agree before a phase is changed and not only left out.
 REPAIR_WITNESSES = 2
 #: Ground that sinks loses cycles again and again, noise does not: so many triangles near must miss the same way.
