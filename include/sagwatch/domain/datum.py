@@ -26,7 +26,7 @@ _LEAST_STEP_MM = 10.0
 _LEAST_DRIFT_MM_YR = 15.0
 #: A step that lessens the squares by so many times their mean stands beside the drift.
 _LIKELY_STEP = 7.0
-#: The reference moves everything: this share of the quiet pixels must show at least that share of the motion.
+#: The reference moves everything alike: in so many of the quiet pixels at most that share of the motion is missing.
 _NEARLY_ALL = 0.8
 _LIKE_THE_OTHERS = 0.5
 
@@ -63,11 +63,14 @@ def is_shared(
     if motion.kind == "step":
         before = values[-_EPOCHS_OF_A_STEP:-_AFTER_STEP]
         moved = values[-_AFTER_STEP:].mean(axis=0) - before.mean(axis=0)
+        alike = moved / motion.amount > _LIKE_THE_OTHERS
     else:
-        # What a pixel does beside the others; a step that they share is in neither.
-        beside = values - np.median(values, axis=1, keepdims=True)
-        moved = motion.amount + np.linalg.pinv(_line_and_season(days))[1] @ beside
-    return float(np.mean(moved / motion.amount > _LIKE_THE_OTHERS)) >= _NEARLY_ALL
+        # Against what they share, or the season of all of them would count.
+        beside = np.linalg.pinv(_line_and_season(days))[1] @ (
+            values - np.median(values, axis=1, keepdims=True)
+        )
+        alike = np.abs(beside / motion.amount) < _LIKE_THE_OTHERS
+    return float(np.mean(alike)) >= _NEARLY_ALL
 
 
 def common_mode_mm(
@@ -129,24 +132,26 @@ def _step(values: NDArray[np.float64]) -> DatumMotion | None:
 
 
 def _drift(days: NDArray[np.float64], values: NDArray[np.float64]) -> DatumMotion | None:
-    """A line beside a season, and a step where it is likely, or what is left of a step would look like a drift.
-
-    Without the season, the air between a reference and ground of another height is taken for a drift for much of each
-    year. With it, a reference that begins to sink is also found earlier: its bend is no line.
-    """
-    line = _line_and_season(days)
-    stepped = [
-        np.column_stack([line, np.arange(values.size) >= first]) for first in range(2, values.size - 1)
-    ]
-    rate, sd, freedom, squares = _slope(line, values)
-    best = min((_slope(design, values) for design in stepped), key=lambda found: found[3])
-    gain = (squares - best[3]) / max(best[3] / best[2], 1e-12)
-    tried = 1
-    if gain > _LIKELY_STEP:
-        (rate, sd, freedom, _), tried = best, len(stepped)
+    design, tried = _drift_model(days, values)
+    rate, sd, freedom, _ = _slope(design, values)
     if abs(rate) > max(_LEAST_DRIFT_MM_YR, _quantile(freedom, tried) * sd):
         return DatumMotion("drift", rate, sd)
     return None
+
+
+def _drift_model(days: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Columns whose second is a rate a year, shape (n_days, 4 or 5), and how many steps were tried for the fifth.
+
+    A line beside a season, and a step where it is likely, or what is left of a step would look like a drift. Without
+    the season, the air between a reference and ground of another height would be taken for a drift for much of each
+    year. With it, a reference that begins to sink is also found earlier: its bend is no line.
+    """
+    plain = _line_and_season(days)
+    stepped = [np.column_stack([plain, np.arange(days.size) >= first]) for first in range(2, days.size - 1)]
+    squares = [_slope(design, values)[3] for design in stepped]
+    best, freedom = int(np.argmin(squares)), days.size - plain.shape[1] - 1
+    gain = (_slope(plain, values)[3] - squares[best]) / max(squares[best] / freedom, 1e-12)
+    return (stepped[best], len(stepped)) if gain > _LIKELY_STEP else (plain, 1)
 
 
 def _line_and_season(days: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -90,8 +90,8 @@ def gacos_delay(ztd: Path, geometry_path: Path, grid: Grid) -> NDArray[np.float3
     BadInputError
         There is no geometry.
     BadWeatherError
-        The file cannot be read, is cut short, holds no zenith delay in metres, or leaves a part of the grid without one:
-        an acquisition is corrected everywhere or nowhere.
+        The file cannot be read, is cut short, holds no zenith delay in metres, or leaves a part of the grid without
+        one: an acquisition is corrected everywhere or nowhere.
     """
     look, _ = read_look(geometry_path)
     zenith_m, latitudes, longitudes = _read_ztd(ztd)
