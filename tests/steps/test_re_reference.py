@@ -1,5 +1,6 @@
 """The reference point is moved by a person's recorded act, and a lost one is told while nothing is judged."""
 
+import h5py
 import numpy as np
 import pytest
 import yaml
@@ -8,6 +9,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from sagwatch.__main__ import main
 from sagwatch.adapters.database import models
+from sagwatch.domain.site import Face, ReferencePlace
 from sagwatch.engine.revision import read_revision
 from sagwatch.errors import BadInputError
 from sagwatch.steps.check_health import check_health
@@ -112,6 +114,7 @@ def test_the_best_place_is_pinned_with_the_others_and_one_of_them_can_be_taken_b
     pinned = stored.ledger.sites.track(stored.track.id)
     assert (ranked[0].row, ranked[0].column) == (pinned.reference_row, pinned.reference_column)
     assert "above the area's median" in pinned.reference_reason
+    assert "panels" not in pinned.reference_reason, "there is no mine plan"
     assert len(ranked) >= 2
     assert query(stored, "SELECT rank, is_reference FROM analyst.stable_points ORDER BY rank")[:2] == [
         (1, True),
@@ -133,11 +136,13 @@ def test_the_best_place_is_pinned_with_the_others_and_one_of_them_can_be_taken_b
         ({"place": (19, 8)}, "is water"),
         ({"place": (5, 0)}, "has phase in 0 of"),
         ({}, "by its latitude and longitude, or by its rank"),
+        ({"place": (110.8, 37.4)}, "is no place on Earth; are the two swapped"),
+        ({"place": (float("nan"), 110.8)}, "is no place on Earth"),
     ],
 )
 def test_an_unfit_place_is_refused_and_nothing_moves(stored, words, what):
     stored.update(stored.members)
-    if (place := words.get("place")) and place[0]:
+    if (place := words.get("place")) and isinstance(place[0], int):
         words = {"place": place_of(stored, *place)}
 
     with pytest.raises(BadInputError, match=what):
@@ -146,6 +151,68 @@ def test_an_unfit_place_is_refused_and_nothing_moves(stored, words, what):
     assert query(stored, "SELECT count(*) FROM sagwatch.reference_change") == [(0,)]
     pinned = stored.ledger.sites.track(stored.track.id)
     assert (pinned.reference_row, pinned.reference_column) == stored.invented.reference
+
+
+def test_a_panel_a_moving_zone_and_a_hole_of_the_height_model_are_refused(stored):
+    row, column = never_missing(stored)
+    latitude, longitude = place_of(stored, row, column)
+    around = [
+        [longitude + x, latitude + y]
+        for x, y in ((-1e-3, -1e-3), (1e-3, -1e-3), (1e-3, 1e-3), (-1e-3, -1e-3))
+    ]
+    face = {"name": "1201", "begin": "2030-01-01", "geometry": {"type": "Polygon", "coordinates": [around]}}
+    stored.update(stored.members)
+    publish_revision(stored.site, stored.track, stored.ledger, stored.data, AS_OF)
+    plain = stored.site
+
+    stored.site = plain.model_copy(update={"faces": (Face.model_validate(face),)})
+    with pytest.raises(BadInputError, match=r"within 1000 m of a face of the mine plan.*datum\.draw_m"):
+        move(stored, place=(latitude, longitude))
+    stored.site = plain
+    geometry = stored.invented.store.geometry_path
+    with h5py.File(geometry, "r+") as file:
+        file["height"][row, column] = np.nan
+    with pytest.raises(BadInputError, match="is water, or its height is not known"):
+        move(stored, place=(latitude, longitude))
+    with h5py.File(geometry, "r+") as file:
+        file["height"][row, column] = 1100
+    with stored.ledger.begin() as session:
+        session.execute(
+            text(
+                "UPDATE sagwatch.point_velocity SET zone_id = 'a1b2c3' FROM sagwatch.point "
+                'WHERE point.id = point_id AND point.row = :row AND point."column" = :column'
+            ),
+            {"row": row, "column": column},
+        )
+    with pytest.raises(BadInputError, match="lies in zone a1b2c3, which moves"):
+        move(stored, place=(latitude, longitude))
+
+
+def test_a_move_is_in_force_when_it_is_published_and_an_edited_site_file_moves_nothing(stored):
+    stored.update(stored.members)
+    publish_revision(stored.site, stored.track, stored.ledger, stored.data, AS_OF)
+    in_force = "SELECT in_force FROM analyst.reference_points"
+    told = "SELECT text FROM sagwatch.operation_event WHERE kind = 'reference_not_moved'"
+    place = place_of(stored, *never_missing(stored))
+    assert query(stored, in_force) == [(True,)]
+
+    named = stored.track.model_copy(
+        update={"reference": ReferencePlace(latitude=place[0], longitude=place[1])}
+    )
+    stored.site = stored.site.model_copy(update={"tracks": (named,)})
+    for _ in range(2):
+        stored.update()
+    pinned = stored.ledger.sites.track(stored.track.id)
+    assert (pinned.reference_row, pinned.reference_column) == stored.invented.reference
+    [(said,)] = query(stored, told)
+    assert "re-reference`, or take the key `reference` out" in said
+
+    move(stored, place=place)
+    assert query(stored, in_force) == [(False,)]
+    stored.update()
+    publish_revision(stored.site, stored.track, stored.ledger, stored.data, AS_OF)
+    assert query(stored, in_force) == [(True,)]
+    assert len(query(stored, told)) == 1
 
 
 def test_while_the_reference_is_lost_nothing_is_judged_and_the_operators_are_told_once(stored):

@@ -83,6 +83,7 @@ def _pinned_reference(
     """The reference pixel from the ledger; at the first time the site's own, or one chosen by rule, is pinned."""
     pinned = ledger.sites.track(track.id)
     if pinned.reference_row is not None and pinned.reference_column is not None:
+        _tell_other_reference(track, store, ledger, (pinned.reference_row, pinned.reference_column), as_of)
         return ReferencePoint(pinned.reference_row, pinned.reference_column, pinned.reference_reason or "")
     if track.reference is not None:
         row, column = store.grid.row_column(track.reference.longitude, track.reference.latitude)
@@ -105,6 +106,28 @@ def _pinned_reference(
     )
     log.info("%s: reference pinned at %.5f N, %.5f E: %s", track.id, latitude, longitude, chosen.reason)
     return chosen
+
+
+def _tell_other_reference(
+    track: Track, store: TrackStore, ledger: Ledger, pinned: tuple[int, int], as_of: datetime
+) -> None:
+    """An edited site file moves no reference point; that nobody may take it for moved, it is told once."""
+    if track.reference is None:
+        return
+    named = store.grid.row_column(track.reference.longitude, track.reference.latitude)
+    if named == pinned:
+        return
+    place = f"{track.reference.latitude:.5f}, {track.reference.longitude:.5f}"
+    ledger.operations.record(
+        "reference_not_moved",
+        f"{track.id}: the site file names the reference point {place} (row {named[0]}, column {named[1]}), pinned is "
+        f"row {pinned[0]}, column {pinned[1]}, and everything still refers to that: move it by `python -m sagwatch "
+        "re-reference`, or take the key `reference` out",
+        site=track.site,
+        track_id=track.id,
+        dedupe_key=f"reference_not_moved:{track.id}:{pinned}:{named}",
+        as_of=as_of,
+    )
 
 
 def _tell(

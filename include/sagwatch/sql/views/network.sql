@@ -103,8 +103,11 @@ CREATE VIEW analyst.reference_points AS
 SELECT
     track.site, track.name AS track, track.reference_latitude AS latitude, track.reference_longitude AS longitude,
     track.reference_reason AS reason, track.reference_pinned_at AS pinned_at, change.who, change.why,
-    change.old_latitude, change.old_longitude
+    change.old_latitude, change.old_longitude,
+    coalesce((revision.reference_row, revision.reference_column) = (track.reference_row, track.reference_column), false)
+        AS in_force
 FROM sagwatch.track
+LEFT JOIN sagwatch.revision ON revision.id = track.head_revision_id
 LEFT JOIN LATERAL (
     SELECT * FROM sagwatch.reference_change
     WHERE reference_change.track_id = track.id ORDER BY reference_change.id DESC LIMIT 1
@@ -112,6 +115,8 @@ LEFT JOIN LATERAL (
 WHERE track.archived_at IS NULL AND track.reference_row IS NOT NULL;
 COMMENT ON VIEW analyst.reference_points IS
     'The place that all displacements of a track refer to, why it was taken, and the last act that moved it, if any.';
+COMMENT ON COLUMN analyst.reference_points.in_force IS
+    'False: what is published does not refer to it yet; the next run solves the track anew.';
 
 CREATE VIEW analyst.reference_changes AS
 SELECT track.site, track.name AS track, change.at, change.who, change.why, change.old_latitude, change.old_longitude,
