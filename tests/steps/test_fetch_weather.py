@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -253,6 +254,38 @@ def test_an_order_in_the_queue_is_taken_up_by_the_next_run(stored: StoredTrack) 
     done = run(stored, shelf, now + timedelta(minutes=5))
 
     assert (shelf.asked, shelf.taken_up, done.final) == ([last], ["order-7"], [last])
+
+
+@pytest.mark.usefixtures("invented_delays")
+def test_orders_that_stay_in_the_queue_keep_nobody_else_waiting(stored: StoredTrack) -> None:
+    """Each waits as long as a run may last, so that a run has time for two."""
+    now, asked = at(stored.dates[-1], 100), []
+    shelf = Shelf(now, trouble=lambda day: StillQueuedError("queued", f"order-{day}"))
+
+    for number in range(6):
+        shelf.asked.clear()
+        run(stored, shelf, now + timedelta(hours=6 * number), most_fetches=2)
+        asked.append(list(shelf.asked))
+
+    newest_first = list(reversed(stored.dates))
+    assert asked[:4] == [newest_first[i : i + 2] for i in range(0, 8, 2)]
+    assert asked[4:] == asked[:2]
+
+
+@pytest.mark.usefixtures("invented_delays")
+def test_a_disk_that_takes_nothing_is_said_and_the_run_goes_on(stored: StoredTrack, monkeypatch) -> None:
+    now, bad, write = at(stored.dates[-1], 100), stored.dates[4], module.write_delay
+
+    def full(track: Path, day: date, *words: object):
+        if day == bad:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(track, day, *words)
+
+    monkeypatch.setattr(module, "write_delay", full)
+    done = run(stored, Shelf(now), now)
+
+    assert "No space left on device" in done.missed[bad]
+    assert (len(done.final), states(stored)[bad]) == (7, "none")
 
 
 @pytest.mark.usefixtures("invented_delays")
