@@ -1,5 +1,7 @@
 """The reference point is moved by a person's recorded act, and a lost one is told while nothing is judged."""
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -58,16 +60,27 @@ def never_missing(stored: StoredTrack) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def test_by_hand_the_point_moves_the_act_is_kept_and_everything_is_solved_anew(
-    stored, postgis_url, tmp_path, monkeypatch, capsys
-):
-    folder = tmp_path / "sites"
+@pytest.fixture
+def by_hand(tmp_path, monkeypatch, postgis_url):
+    """Lets the command line find a stored track."""
+
+    def prepare(stored: StoredTrack) -> None:
+        _prepare(stored, tmp_path / "sites", monkeypatch, postgis_url)
+
+    return prepare
+
+
+def _prepare(stored: StoredTrack, folder: Path, monkeypatch: pytest.MonkeyPatch, postgis_url: str) -> None:
     folder.mkdir()
     written = yaml.safe_dump(stored.site.model_dump(mode="json", exclude_defaults=True))
     (folder / "invented.yaml").write_text(written)
     for name, value in (("SITES", folder), ("DATA", stored.data), ("DATABASE_URL", postgis_url)):
         monkeypatch.setenv(f"SAGWATCH_{name}", str(value))
     monkeypatch.setenv("AIRFLOW_CONN_SAGWATCH_HYP3", '{"conn_type": "http"}')  # which clock it is
+
+
+def test_by_hand_the_point_moves_the_act_is_kept_and_everything_is_solved_anew(stored, by_hand, capsys):
+    by_hand(stored)
     before = stored.update(stored.members)
     old = read_revision(stored.newest).los_m()
     row, column = never_missing(stored)
@@ -103,6 +116,25 @@ def test_by_hand_the_point_moves_the_act_is_kept_and_everything_is_solved_anew(
     assert abs(np.median(shift) + old[-1, row, column]) < 1e-3
     assert np.std(shift) < 3e-3
     assert stored.update().number == after.number
+
+
+def test_places_are_ranked_anew_by_hand_for_a_site_that_named_its_own(tmp_path, ledger, by_hand, capsys):
+    stored = store_track(tmp_path, ledger, n_epochs=12, gaps=0.0, rows=60, columns=60)
+    by_hand(stored)
+    assert main(["rank-references", "invented", "t011a"]) == 64
+    assert "has no interferogram yet" in capsys.readouterr().err
+    stored.update(stored.members)
+    assert ledger.network.candidates(stored.track.id) == []
+    capsys.readouterr()
+
+    assert main(["rank-references", "invented", "t011a"]) == 0
+
+    ranked = ledger.network.candidates(stored.track.id)
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == len(ranked) >= 2
+    assert said[0].startswith(f"  1  {ranked[0].latitude:.5f}, {ranked[0].longitude:.5f}  mean coherence 0.")
+    pinned = stored.ledger.sites.track(stored.track.id)
+    assert (pinned.reference_row, pinned.reference_column) == stored.invented.reference, "nothing moves"
 
 
 def test_the_best_place_is_pinned_with_the_others_and_one_of_them_can_be_taken_by_rank(tmp_path, ledger):
@@ -213,6 +245,19 @@ def test_a_move_is_in_force_when_it_is_published_and_an_edited_site_file_moves_n
     publish_revision(stored.site, stored.track, stored.ledger, stored.data, AS_OF)
     assert query(stored, in_force) == [(True,)]
     assert len(query(stored, told)) == 1
+
+
+def test_a_reference_without_coherence_is_told_once_a_month(stored):
+    told = "SELECT text FROM sagwatch.operation_event WHERE kind = 'reference_incoherent'"
+    stored.update(stored.members)
+    assert query(stored, told) == []
+
+    stored.pin(19, 8)  # water: it has phase, of noise
+    for _ in range(2):
+        stored.update()
+
+    [(said,)] = query(stored, told)
+    assert "the 6 newest interferograms have a median coherence of 0.0" in said
 
 
 def test_while_the_reference_is_lost_nothing_is_judged_and_the_operators_are_told_once(stored):

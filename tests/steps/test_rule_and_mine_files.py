@@ -37,7 +37,7 @@ def test_faces_of_different_seams_may_lie_over_each_other(tmp_path):
     write(
         tmp_path,
         "faces.geojson",
-        *(feature(AREA, name=seam, seam=seam, begin="2024-01-01") for seam in ("4", "5", "")),
+        *(feature(AREA, name=f"on {seam}", seam=seam, begin="2024-01-01") for seam in ("4", "5", "")),
     )
 
     assert len(with_mine(make_site(rows=100, columns=100), tmp_path).faces) == 3

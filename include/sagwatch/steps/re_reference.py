@@ -95,7 +95,8 @@ def _pixel(
     ranked = {one.rank: one for one in ledger.network.candidates(track.id)}
     if rank not in ranked:
         raise BadInputError(
-            f"{track.id} has no candidate of rank {rank}; it has {len(ranked)}: see the view analyst.stable_points"
+            f"{track.id} has no candidate of rank {rank}; it has {len(ranked)}: see the view "
+            "analyst.stable_points, and `python -m sagwatch rank-references`"
         )
     return ranked[rank].row, ranked[rank].column
 
