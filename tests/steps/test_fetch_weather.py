@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -343,6 +344,13 @@ def test_gacos_files_are_taken_when_somebody_puts_them_there(tmp_path: Path, led
     (delay,) = ledger.weather.delays(stored.track.id, "gacos").values()
     known = read_delay(stored.invented.store.folder, delay)
     assert -3.0 < np.nanmin(known) < np.nanmax(known) < -2.6
+
+    other = stored.dates[2]
+    for name in (f"{day:%Y%m%d}.ztd", f"{day:%Y%m%d}.ztd.rsc"):
+        shutil.copy(folder / name, folder / name.replace(f"{day:%Y%m%d}", f"{other:%Y%m%d}"))
+    again = go(now + timedelta(minutes=2))
+    assert again.final == []
+    assert f"is a copy of the file of {day}" in again.missed[other]
 
 
 @pytest.mark.parametrize(("method", "word"), [("none", "off"), ("height_correlation", "estimated")])

@@ -202,6 +202,10 @@ class _Search:
         ztd = self.place.folder / "gacos" / f"{day:%Y%m%d}.ztd"
         if not ztd.is_file():
             return None
+        # The file says nothing about its day, only its name does.
+        taken = self.ledger.weather.day_of_source(self.track.id, sha256_of(ztd))
+        if taken not in (None, day):
+            raise BadWeatherError(f"{ztd.name} is a copy of the file of {taken}: it is of another day")
         delay_m = gacos_delay(ztd, self.place.geometry_path, self.place.grid)
         return self._keep(day, DelayState.FINAL, ztd, delay_m)
 

@@ -130,9 +130,11 @@ SELECT
     (candidate.row, candidate.column) = (track.reference_row, track.reference_column) AS is_reference,
     candidate.latitude, candidate.longitude, candidate.score, candidate.mean_coherence, candidate.temporal_coherence,
     candidate.unrest_mm_yr, candidate.above_area_m, candidate.ranked_at,
-    now.displacement_mm, now.velocity_mm_yr, now.velocity_365d_mm_yr, now.velocity_365d_sd_mm_yr
+    now.displacement_mm, now.velocity_mm_yr, now.velocity_365d_mm_yr, now.velocity_365d_sd_mm_yr,
+    analyst.any_provisional(revision.troposphere, revision.orbits) AS provisional
 FROM sagwatch.reference_candidate AS candidate
 JOIN sagwatch.track ON track.id = candidate.track_id
+LEFT JOIN sagwatch.revision ON revision.id = track.head_revision_id
 LEFT JOIN sagwatch.point
     ON point.track_id = candidate.track_id AND point.row = candidate.row AND point."column" = candidate."column"
 LEFT JOIN sagwatch.point_velocity AS now ON now.point_id = point.id
