@@ -8,12 +8,12 @@ triangles contradict themselves and nobody is named for it: two faults at once, 
 is not there yet.
 
 ``mask`` leaves out what is named, where two shorter pairs join the same dates, and what is suspect, where these two
-show more motion away from the satellite: that is how the cycles of ground that sinks are lost. So every pixel's network
-stays whole. The shortest pairs stay although they may be wrong: they fail last where ground is steep. (On two seeds of
-the simulated mine, masking them too made troughs worse, and masking suspects of the other sign made ground at rest
-worse.) ``repair`` takes cycles away where two triangles name the pair and a region agrees, and masks the rest. One
-triangle is no proof: where two interferograms err together, the rule may name a third one that did not. What both do
-to a trough of known truth: `benchmarks/closure_rules.py`, docs/accuracy.md.
+show more motion away from the satellite and two more triangles near miss the same way: that is how the cycles of ground
+that sinks are lost. So every pixel's network stays whole. The shortest pairs stay although they may be wrong: they fail
+last where ground is steep. (On two seeds of the simulated mine, masking them too made troughs worse, and masking other
+suspects made ground at rest worse.) ``repair`` takes cycles away where two triangles name the pair and a region agrees,
+and masks the rest. One triangle is no proof: where two interferograms err together, the rule may name a third one that
+did not. What both do to a trough of known truth: `benchmarks/closure_rules.py`, docs/accuracy.md.
 """
 
 from __future__ import annotations
@@ -37,9 +37,11 @@ Closure = tuple[Cycles, NDArray[np.bool_]]
 
 #: Grows when the rule changes what is decided.
 RULE = 1
-_KEPT = 64
+_KEPT = 32
 #: So many triangles must agree before a phase is changed and not only left out.
 REPAIR_WITNESSES = 2
+#: Ground that sinks loses cycles again and again, noise does not: so many triangles near must miss the same way.
+LAGGING_TRIANGLES = 3
 
 
 class Attribution:
@@ -94,10 +96,14 @@ class Attribution:
         )
 
     def lags(self, pair: Pair) -> NDArray[np.bool_]:
-        """Where two shorter pairs show more motion away from the satellite, by whole cycles; then it can be spared."""
-        return np.logical_or.reduce(
+        """Where two shorter pairs show more motion away from the satellite, by whole cycles, again and again."""
+        own = np.logical_or.reduce(
             [(self._closure(triangle)[0] > 0) & (triangle.sign(pair) < 0) for triangle in self.of(pair)]
         )
+        if not own.any():
+            return own
+        near = np.sum([self._closure(triangle)[0] > 0 for triangle in self.depends_on(pair)], axis=0)
+        return own & (near >= LAGGING_TRIANGLES)
 
     def witnesses(self, pair: Pair) -> NDArray[np.uint8]:
         """How many triangles of the pair are known at each pixel."""
