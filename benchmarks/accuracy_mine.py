@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely import LineString, contains_xy
+from shapely.geometry.base import BaseGeometry
 
 from sagwatch.adapters.product_rasters import clip_product
 from sagwatch.adapters.product_zip import unpack_product
@@ -38,7 +40,7 @@ from sagwatch.simulation.scenario import Scenario, read_scenario
 from sagwatch.simulation.world import Order, ScenarioWorld
 
 PATH = 11
-LOOKS = {80: (20, 4), 40: (10, 2)}
+LOOKS = {80: (20, 4), 40: (10, 2), 20: (5, 1)}
 #: The published study's network (docs/accuracy.md, T1 and T2); a gap in the record is bridged, as a site would have it.
 NETWORK = NetworkRules(max_days=30, max_perpendicular_m=300, neighbours=2, bridge=True)
 #: The scenario file's own seed, which everybody tunes with.
@@ -117,6 +119,23 @@ class SeenMine:
     @property
     def dates(self) -> tuple[date, ...]:
         return tuple(self.passes)
+
+    @cached_property
+    def faces(self) -> list[BaseGeometry]:
+        """The panels as a mine plan draws them, in metres of the grid."""
+        to_metres = ground.to_utm(self.scenario.epsg).transform
+        shapes = []
+        for panel in self.scenario.panels:
+            x, y = to_metres(panel.lon, panel.lat)
+            length_m, azimuth = panel.face[-1].advanced_m, np.radians(panel.azimuth_deg)
+            end = x + length_m * np.sin(azimuth), y + length_m * np.cos(azimuth)
+            shapes.append(LineString([(x, y), end]).buffer(panel.width_m / 2, cap_style="flat"))
+        return shapes
+
+    def near_faces(self, metres: float) -> Bools:
+        """Pixels within so many metres of a panel."""
+        x, y = self.grid.xy(*np.indices(self.grid.shape))
+        return np.logical_or.reduce([contains_xy(face.buffer(metres), x, y) for face in self.faces])
 
     @property
     def settings(self) -> RevisionSettings:

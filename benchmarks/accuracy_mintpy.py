@@ -1,8 +1,9 @@
 """MintPy's standard chain on the very interferograms that Sagwatch solved: its own programs, its own default settings.
 
 The steps of `smallbaselineApp.py` after loading, with the defaults of its template: no network changes, no unwrapping
-correction, weighted inversion, ERA5 by PyAPS, no ramp, topographic residual, dates with a large residual left out of
-the velocity. The reference pixel is Sagwatch's.
+correction, weighted inversion, ERA5 by PyAPS, no ramp, topographic residual, the date with the least residual as
+reference date, dates with a large residual left out of the velocity. The reference pixel is Sagwatch's, and only a
+sample of the pixels is inverted: each is by itself, and all would take MintPy most of an hour.
 """
 
 from __future__ import annotations
@@ -19,13 +20,10 @@ from numpy.typing import NDArray
 from sagwatch.engine.mintpy_process import run_program
 from sagwatch.engine.mintpy_programs import export_mintpy
 
-RAW, TROPOSPHERE, TOPOGRAPHY = "timeseries.h5", "timeseries_ERA5.h5", "timeseries_ERA5_demErr.h5"
-GEOMETRY, DELAYS, MASK, EXCLUDED = (
-    "inputs/geometryGeo.h5",
-    "inputs/ERA5.h5",
-    "maskTempCoh.h5",
-    "exclude_date.txt",
-)
+RAW, TROPOSPHERE = "timeseries.h5", "timeseries_ERA5.h5"
+GEOMETRY, DELAYS = "inputs/geometryGeo.h5", "inputs/ERA5.h5"
+MASK, WATER = "maskTempCoh.h5", "waterMask.h5"
+EXCLUDED, QUIETEST = "exclude_date.txt", "reference_date.txt"
 
 
 @dataclass(frozen=True)
@@ -35,10 +33,12 @@ class MintPyChain:
     folder: Path
 
     @classmethod
-    def on(cls, revision: Path, folder: Path) -> MintPyChain:
-        """Copy a revision's interferograms to a plain MintPy folder and invert them."""
+    def on(cls, revision: Path, folder: Path, pixels: NDArray[np.bool_]) -> MintPyChain:
+        """Copy a revision's interferograms to a plain MintPy folder and invert some pixels; the rest is 0."""
         chain = cls(export_mintpy(revision, folder))
-        chain._run("ifgram_inversion", "inputs/ifgramStack.h5", "-w", "var", "-m", "waterMask.h5")
+        with h5py.File(chain.folder / WATER, "r+") as file:
+            file["waterMask"][:] = file["waterMask"][:] & pixels
+        chain._run("ifgram_inversion", "inputs/ifgramStack.h5", "-w", "var", "-m", WATER)
         chain._run("generate_mask", "temporalCoherence.h5", "-m", "0.7", "-o", MASK)
         return chain
 
@@ -47,16 +47,22 @@ class MintPyChain:
         words = ["-f", RAW, "-g", GEOMETRY, "-m", "ERA5", "-w", str(weather)]
         self._run("tropo_pyaps3", *words, "--tropo-file", DELAYS, "-o", TROPOSPHERE)
 
-    def topography(self) -> None:
-        """Estimate the topographic residual beside a quadratic motion."""
-        words = [TROPOSPHERE, "-g", GEOMETRY, "-p", "2", "-o", TOPOGRAPHY]
-        self._run("dem_error", *words)
+    def topography(self, series: str) -> str:
+        """Estimate the topographic residual beside a quadratic motion; return the corrected series."""
+        result = series.replace(".h5", "_demErr.h5")
+        self._run("dem_error", series, "-g", GEOMETRY, "-p", "2", "-o", result)
+        return result
 
-    def velocity(self) -> None:
-        """The whole record's velocity, without the dates that MintPy finds too noisy."""
+    def residual_rms(self) -> None:
+        """Have MintPy find the dates that are too noisy for a velocity, and the quietest one."""
         self._run("timeseries_rms", "timeseriesResidual.h5", "-r", "quadratic", "-m", MASK, "--cutoff", "3")
-        excluded = ["--exclude", EXCLUDED] if (self.folder / EXCLUDED).exists() else []
-        self._run("timeseries2velocity", TOPOGRAPHY, "-o", "velocity.h5", *excluded)
+
+    def velocity(self, series: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The whole record's velocity without the noisy dates, and its standard deviation, m/yr."""
+        excluded = ["--exclude", EXCLUDED] if self.excluded else []
+        result = series.replace("timeseries", "velocity")
+        self._run("timeseries2velocity", series, "-o", result, *excluded)
+        return self.read(result, "velocity"), self.read(result, "velocityStd")
 
     def difference(self, one: str, other: str, result: str) -> NDArray[np.float32]:
         """MintPy's own subtraction of two series, by force where dates are missing, as its corrections do it."""
@@ -72,6 +78,11 @@ class MintPyChain:
         """The dates that MintPy leaves out of the velocity."""
         path = self.folder / EXCLUDED
         return tuple(path.read_text().split()) if path.exists() else ()
+
+    @property
+    def quietest(self) -> date:
+        """The date that MintPy would have its displacements refer to."""
+        return date.fromisoformat((self.folder / QUIETEST).read_text().strip())
 
     def without(self, days: Sequence[date], name: str) -> str:
         """Delays as MintPy has them when the GRIBs of some dates could not be had: they are simply not in the file."""

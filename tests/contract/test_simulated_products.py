@@ -282,4 +282,8 @@ def test_downloads_can_be_spoiled_in_the_ways_seen_in_the_wild(
     assert shifted.c - layer(name, right, "unw_phase")[1]["transform"].c == 40.0
     assert "20240206T" in parameters(name, opened("wrong_date"))["Secondary Granule"]
     assert "../../escaped.txt" in opened("outside").namelist()
+    wrong, phase = (layer(name, one, "unw_phase")[0] for one in (opened("wrong_cycle"), right))
+    changed = wrong != phase
+    assert 0.04 < changed.mean() < 0.07
+    np.testing.assert_allclose((wrong - phase)[changed], 2 * np.pi, atol=1e-4)
     assert parameters(name, download(hyp3, job)[1]) == parameters(name, right)

@@ -156,10 +156,10 @@ def test_contradictions_incoherent_ground_and_water():
 def test_a_ring_with_a_gap_of_a_pixel_still_rings_and_open_ground_does_not():
     ring = NONE.copy()
     ring[20:30, 20:30] = True
-    ring[21:29, 21:29] = False
-    ring[20, 25] = False
+    ring[22:28, 22:28] = False  # a step has a pixel on both sides, so a ring is two wide
+    ring[20:22, 25] = False
     arc = NONE.copy()
-    arc[40, 40:50] = True
+    arc[40:42, 40:50] = True
 
     def found(steep):
         share = np.where(steep, 0.8, 0.01)
@@ -167,6 +167,22 @@ def test_a_ring_with_a_gap_of_a_pixel_still_rings_and_open_ground_does_not():
 
     assert (found(ring)[22:28, 22:28] == Blind.RINGED).all()
     assert not (found(arc) == Blind.RINGED).any()
+
+
+def test_a_speck_is_flagged_alone_and_an_area_with_its_edge():
+    share = np.full((SIDE, SIDE), 0.01)
+    share[10, 10:13] = 1.2  # a pixel that lost a cycle, between two others
+    share[40:42, 30:34] = 0.8
+    share[42, 31] = 0.6  # came near it once
+
+    found = blind_spots(
+        Steps(share, np.where(share > 0.7, share, 0.01)), 0.5, has_data=ALL, reliable=ALL, land=ALL
+    )
+
+    assert (found[10, 10:13] == Blind.BEYOND).all()
+    assert (found[9:12, 9:14] != Blind.NONE).sum() == 3
+    assert (found[40:42, 30:34] == Blind.NEAR).all()
+    assert found[42, 31] == found[43, 31] == found[39, 30] == Blind.NEAR
 
 
 def test_the_limit_in_other_words():

@@ -8,6 +8,7 @@ from sagwatch.domain.windows import (
     WindowVelocity,
     correct_for_correlation,
     evidence_classes,
+    half_interval,
     pooled_correlation,
     student_quantile,
 )
@@ -72,6 +73,17 @@ def test_student_quantiles_are_those_of_the_tables():
     found = student_quantile(0.975, np.array([[2, 3], [12, 62]]))
 
     np.testing.assert_allclose(found, [[np.inf, 12.7062], [2.2281, 2.0003]], atol=1e-4)
+
+
+def test_the_walk_has_the_normal_quantile_and_the_scatter_that_of_its_few_epochs():
+    found = half_interval(
+        0.975, np.array([12, 12, 12, 2]), np.array([5.0, 5, 5, 5]), np.array([0.0, 5, 3, 5])
+    )
+
+    np.testing.assert_allclose(
+        found[:3], [5 * 2.2281, 5 * 1.95996, np.hypot(4 * 2.2281, 3 * 1.95996)], rtol=1e-4
+    )
+    assert not np.isfinite(found[3]), "a line through two epochs has no interval"
 
 
 def test_a_window_refuses_arrays_of_different_shapes():

@@ -37,7 +37,8 @@ def alerts(store: TrackStore, revision: Revision) -> list[tuple[str, ...]]:
 
     def until(day):
         past = solve_past(revision, stack, SETTINGS, day, EFFORT)
-        return Solution(past.dates, past.los_m, past.temporal_coherence, past.observed)
+        pairs = tuple((one.reference, one.secondary) for one in stack.until(day).members)
+        return Solution(past.dates, past.los_m, past.temporal_coherence, past.observed, pairs=pairs)
 
     judged = judge_settled("mexico_city/t005a", GRID, rules, 0.7, revision.epochs[3:], WatchState(), until)
     return [(str(event.type), event.sentence) for one in judged for event in one.events]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
 from sagwatch.adapters.database import models
 from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.domain.site import Site, Track
@@ -62,34 +64,38 @@ class StoredTrack:
                 row.state = "accepted" if row.id in wanted else "withdrawn"
                 row.reason = None if row.id in wanted else "withdrawn by a test"
                 row.excluded_by = None
-            for member in (wanted[name] for name in sorted(wanted.keys() - rows.keys())):
-                session.add(
-                    models.Pair(
-                        id=member.id,
-                        track_id=self.track.id,
-                        reference_date=member.reference,
-                        secondary_date=member.secondary,
-                        why="neighbours",
-                        planned_at=AS_OF,
-                    )
-                )
-                session.flush()
-                path = self.invented.store.interferogram_path(member.id).relative_to(self.data)
-                session.add(
-                    models.Interferogram(
-                        id=member.id,
-                        pair_id=member.id,
-                        product_sha256=member.sha256,
-                        config_sha256="c",
-                        path=str(path),
-                        file_sha256=member.sha256,
-                        mean_coherence=0.6,
-                        valid_fraction=0.9,
-                        perpendicular_baseline_m=member.perpendicular_baseline_m,
-                        state="accepted",
-                        made_at=AS_OF,
-                    )
-                )
+            for name in sorted(wanted.keys() - rows.keys()):
+                self.add(session, wanted[name])
+
+    def add(self, session: Session, member: StoredInterferogram) -> None:
+        """Tell the ledger of a pair and its interferogram."""
+        session.add(
+            models.Pair(
+                id=member.id,
+                track_id=self.track.id,
+                reference_date=member.reference,
+                secondary_date=member.secondary,
+                why="neighbours",
+                planned_at=AS_OF,
+            )
+        )
+        session.flush()
+        path = self.invented.store.interferogram_path(member.id).relative_to(self.data)
+        session.add(
+            models.Interferogram(
+                id=member.id,
+                pair_id=member.id,
+                product_sha256=member.sha256,
+                config_sha256="c",
+                path=str(path),
+                file_sha256=member.sha256,
+                mean_coherence=0.6,
+                valid_fraction=0.9,
+                perpendicular_baseline_m=member.perpendicular_baseline_m,
+                state="accepted",
+                made_at=AS_OF,
+            )
+        )
 
     def pin(self, row: int, column: int) -> None:
         """The reference as the ledger knows it; moving it is an act of a person, done here in SQL."""

@@ -101,6 +101,16 @@ def test_a_good_file_is_a_site(tmp_path):
             [-40, float("nan")],
             "alerts.levels_mm_yr[1]: Input should be a finite number",
         ),
+        (
+            "corrections",
+            {"unwrapping": {"closure": "repare"}},
+            "corrections.unwrapping.closure: Input should be 'off', 'report', 'mask' or 'repair', found 'repare'",
+        ),
+        (
+            "corrections",
+            {"unwrapping": {"repair_least_pixels": 0}},
+            "corrections.unwrapping.repair_least_pixels: Input should be greater than or equal to 1, found 0",
+        ),
         ("alerts.windows", [], "alerts.windows: Tuple should have at least 1 item"),
         ("end", "2023-01-01", "end 2023-01-01 is before start 2024-01-01"),
         (
@@ -132,6 +142,12 @@ def test_an_error_names_the_file_the_key_and_the_remedy(tmp_path, path, value, t
         assert "did you mean neighbours?" in text
     else:
         assert told in text
+
+
+def test_closures_can_be_switched_off_without_quotes(tmp_path):
+    site = read_site(write(tmp_path, GOOD + "corrections: {unwrapping: {closure: off}}\n"))
+
+    assert site.corrections.unwrapping.closure == "off"
 
 
 def test_all_errors_of_a_file_are_told_at_once(tmp_path):

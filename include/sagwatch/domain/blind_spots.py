@@ -33,6 +33,8 @@ _PAUSES_A_PAIR = 2
 #: Tangent of the angle of influence that most coal mines have; a range of 1.2 to 2.6 is reported.
 _TAN_BETA = 2.0
 _EIGHT = np.ones((3, 3), dtype=bool)
+#: Steep pixels in a square of three by three, from which on they are an area.
+_LEAST_STEEP = 4
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating]
@@ -209,9 +211,9 @@ def blind_spots(
     under_face
         Worked ground whose expected gradient is beyond the limit.
     """
-    steep = _steep(steps, step_share)
+    steep, specks = _steep(steps, step_share)
     with np.errstate(invalid="ignore"):
-        beyond = steep & (steps.once >= 1)
+        beyond = (steep | specks) & (steps.once >= 1)
     lost = ~(has_data & reliable)
     hole = ringed(lost & ~steep, steep)
     nothing = np.zeros(steep.shape, dtype=bool)
@@ -221,7 +223,7 @@ def blind_spots(
         Blind.RINGED: (_interior(steep | hole) & ~steep) | (hole & has_data),
         Blind.CONTRADICTED: nothing if contradicted is None else contradicted & land,
         Blind.INCOHERENT: ~reliable & land,
-        Blind.NEAR: steep | _beside(steep),
+        Blind.NEAR: specks | _beside(steep),
         Blind.FACE: nothing if under_face is None else under_face,
     }
     codes = np.select([found[kind] for kind in _ORDER], [np.uint8(kind) for kind in _ORDER], np.uint8(0))
@@ -264,20 +266,25 @@ def _length_m(area: BaseGeometry, advance_deg: float | None) -> float:
     return float(np.hypot(*np.diff(corners, axis=0).T).max())
 
 
-def _steep(steps: Steps, step_share: float) -> Bools:
-    """Near the limit for two months or beyond it once, and the neighbours of that which came near it once.
+def _steep(steps: Steps, step_share: float) -> tuple[Bools, Bools]:
+    """Near the limit for two months or beyond it once: as areas, with their edge, and as specks.
 
     Single steps of noisy pixels come near the limit now and then; beside ground that does so lastingly, they are its
-    edge. Not further: in noise they hang together over any distance.
+    edge. Not further: in noise they hang together over any distance. A step has a pixel on both sides and an end, so
+    ground that really is steep has four such pixels in a square of three by three; fewer are the noise of a pixel, or
+    a cycle that it alone lost, and say nothing about their surroundings.
     """
     from scipy.ndimage import (
         binary_dilation,
+        convolve,
     )  # scipy is slow to load, and tasks that judge nothing import this
 
     with np.errstate(invalid="ignore"):
         sure = (steps.lasting >= step_share) | (steps.once >= 1)
         perhaps = steps.once >= step_share
-    return np.asarray(sure | (perhaps & binary_dilation(sure, _EIGHT)), dtype=bool)
+    area = sure & (convolve(sure.astype(np.uint8), _EIGHT.astype(np.uint8), mode="constant") >= _LEAST_STEEP)
+    steep = np.asarray(area | (perhaps & binary_dilation(area, _EIGHT)), dtype=bool)
+    return steep, sure & ~steep
 
 
 def _beside(steep: Bools) -> Bools:

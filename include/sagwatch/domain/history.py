@@ -16,7 +16,7 @@ from sagwatch.domain.footprint import centroid_lon_lat
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.sentence import area_words, place_words
 from sagwatch.domain.site import AlertRules
-from sagwatch.domain.windows import WindowVelocity, student_quantile
+from sagwatch.domain.windows import WindowVelocity
 from sagwatch.domain.zone_rules import Finding
 
 _EIGHT = np.ones((3, 3), dtype=bool)
@@ -44,7 +44,7 @@ def history_finding(
     """
     least_epochs = max(window.least_epochs for window in rules.windows)
     with np.errstate(invalid="ignore"):
-        sure = whole.velocity_mm_yr + student_quantile(_SURE, whole.n_epochs) * whole.sd_mm_yr < 0
+        sure = whole.velocity_mm_yr + whole.half_interval(_SURE) < 0
     usable = has_data & whole.valid & sure & (whole.n_epochs >= least_epochs)
     now = sum(bool(_areas(whole, usable, level, rules.least_pixels)) for level in rules.levels_mm_yr)
     held = sum(bool(_areas(whole, usable, _HELD * level, rules.least_pixels)) for level in rules.levels_mm_yr)

@@ -12,7 +12,7 @@ from sagwatch.domain.alert import Reading
 from sagwatch.domain.footprint import connected_level
 from sagwatch.domain.ids import content_sha256
 from sagwatch.domain.site import AlertRules
-from sagwatch.domain.windows import EvidenceClass, student_quantile
+from sagwatch.domain.windows import EvidenceClass, half_interval
 from sagwatch.domain.zones import MovingWindow
 
 #: A zone with usable values on less than this share of its pixels says nothing.
@@ -47,11 +47,14 @@ class ZoneWindow:
     level_held: int
     #: The core moves with wide surroundings: ``judged`` is the slow end of its velocity's near certainty, no contrast.
     wide: bool = False
+    #: The parts of `sd_mm_yr` and `judged_sd_mm_yr` that the walk of decorrelation makes.
+    walk_mm_yr: float = 0.0
+    judged_walk_mm_yr: float = 0.0
 
     @property
     def interval_mm_yr(self) -> tuple[float, float]:
         """Two-sided 95 % interval of the median velocity, fast end first."""
-        half = float(student_quantile(_TWO_SIDED_95, self.n_epochs)) * self.sd_mm_yr
+        half = float(half_interval(_TWO_SIDED_95, self.n_epochs, self.sd_mm_yr, self.walk_mm_yr))
         return self.median_mm_yr - half, self.median_mm_yr + half
 
     @property
@@ -59,7 +62,7 @@ class ZoneWindow:
         """Half of the two-sided 95 % interval of the core's contrast."""
         if self.wide or not np.isfinite(self.judged_mm_yr):
             return None
-        return float(student_quantile(_TWO_SIDED_95, self.n_epochs)) * self.judged_sd_mm_yr
+        return self._judged_half(_TWO_SIDED_95)
 
     def evidence_class(self, threshold_mm_yr: float) -> EvidenceClass:
         """Whether the core is surely beyond the threshold or surely moving (one-sided 95 %), or nothing is proved."""
@@ -67,10 +70,11 @@ class ZoneWindow:
             return "cannot tell"
         if self.wide:
             return "beyond threshold" if self.judged_mm_yr < threshold_mm_yr else "moving"
-        upper = (
-            self.judged_mm_yr + float(student_quantile(_ONE_SIDED_95, self.n_epochs)) * self.judged_sd_mm_yr
-        )
+        upper = self.judged_mm_yr + self._judged_half(_ONE_SIDED_95)
         return "beyond threshold" if upper < threshold_mm_yr else "moving"
+
+    def _judged_half(self, probability: float) -> float:
+        return float(half_interval(probability, self.n_epochs, self.judged_sd_mm_yr, self.judged_walk_mm_yr))
 
 
 def rules_sha256(rules: AlertRules) -> str:
@@ -110,7 +114,6 @@ def _read_window(pixels: NDArray[np.int64], window: MovingWindow, rules: AlertRu
     sure = pixels[window.significant.ravel()[pixels]]
     contrast = window.moved_mm_yr.ravel()
     values = velocity.velocity_mm_yr.ravel()[usable]
-    sd = float(np.median(velocity.sd_mm_yr.ravel()[usable]))
     proved = connected_level(sure, contrast[sure], columns, rules.least_pixels)
     core = sure[contrast[sure] <= proved] if np.isfinite(proved) else sure[:0]
     many = max(rules.least_pixels, int(_HELD_SHARE * usable.size))
@@ -119,18 +122,22 @@ def _read_window(pixels: NDArray[np.int64], window: MovingWindow, rules: AlertRu
     return ZoneWindow(
         days=velocity.days,
         judged_mm_yr=proved,
-        judged_sd_mm_yr=float(np.median(velocity.contrast_sd_mm_yr.ravel()[core]))
-        if core.size
-        else float("nan"),
+        judged_sd_mm_yr=_median(velocity.contrast_sd_mm_yr, core),
         median_mm_yr=float(np.median(values)),
         p95_mm_yr=float(np.percentile(values, 5)),
-        sd_mm_yr=sd,
+        sd_mm_yr=_median(velocity.sd_mm_yr, usable),
         n_epochs=int(np.median(velocity.n_epochs.ravel()[usable])),
         correlation=velocity.correlation,
         level_now=reading.level_now,
         level_held=reading.level_held,
         wide=bool(core.size and np.mean(window.wide.ravel()[core]) > 0.5),
+        walk_mm_yr=_median(velocity.walk_mm_yr, usable),
+        judged_walk_mm_yr=_median(velocity.walk_mm_yr, core),
     )
+
+
+def _median(field: NDArray[np.floating], pixels: NDArray[np.int64]) -> float:
+    return float(np.median(field.ravel()[pixels])) if pixels.size else float("nan")
 
 
 def levels_of(proved_mm_yr: float, possible_mm_yr: float, noise_mm_yr: float, rules: AlertRules) -> Reading:

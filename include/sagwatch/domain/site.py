@@ -194,7 +194,14 @@ class CoherenceRules(_Strict):
 
 
 class DatumRules(_Strict):
-    """Where the reference point is looked for, if the site file names none; see engine/reference.py."""
+    """What displacements refer to, and where the reference point is looked for; see engine/reference.py."""
+
+    refer_to: Literal["point", "steady_ground"] = Field(
+        default="point",
+        description="point: the reference point, as in MintPy; its own atmosphere is then in every displacement. "
+        "steady_ground: the mean of all ground that is coherent, does not move and lies off the faces. Not where most "
+        "of the area may sink as a whole.",
+    )
 
     draw_m: float = Field(
         default=1000, ge=0, description="No reference point so near to a face of the mine plan, metres."
@@ -262,11 +269,28 @@ class TopographyRules(_Strict):
     )
 
 
+#: YAML reads a bare off as False.
+Closure = Annotated[
+    Literal["off", "report", "mask", "repair"], BeforeValidator(lambda said: "off" if said is False else said)
+]
+
+
 class UnwrappingRules(_Strict):
     """What is done about whole cycles that phase unwrapping got wrong."""
 
     bridge: bool = Field(
         default=False, description="Join the connected components of each interferogram (MintPy's bridging)."
+    )
+    closure: Closure = Field(
+        default="report",
+        description="Where three interferograms of three dates contradict each other by whole cycles. off: do not "
+        "look; report: count it; mask: leave the longer ones out there; repair: take the cycles away where two "
+        "triangles name the interferogram at fault and a region agrees, and mask the rest.",
+    )
+    repair_least_pixels: int = Field(
+        default=25,
+        ge=1,
+        description="With closure: repair, smaller regions of equal cycles are masked instead.",
     )
 
 

@@ -3,7 +3,11 @@
 A least-squares line's own standard deviation takes the residuals for independent in time. They are not (atmosphere,
 seasons, shared acquisitions), and the deviation comes out too small: at a lag-1 correlation of 0.6 a nominal 95 %
 interval covers 66 %. So two numbers are kept: the white one, which is MintPy's, and one corrected by the correlation
-that stable ground of the same track shows.
+that stable ground of the same track shows. That one also has the random walk of decorrelation (`engine.decorrelation`),
+which a line follows and no scatter shows.
+
+An interval is about the slope of the straight line through what the ground truly did in the window. Motion that is no
+straight line scatters about it as noise does, so its intervals are wider.
 """
 
 from __future__ import annotations
@@ -39,7 +43,7 @@ class WindowVelocity:
     sd_white_mm_yr
         Standard deviation as if residuals were independent in time (MintPy's).
     sd_mm_yr
-        The same corrected for correlation in time.
+        The same corrected for correlation in time, and with ``sd_walk_mm_yr`` in it.
     n_epochs
         Epochs that the pixel's line used.
     correlation
@@ -47,6 +51,8 @@ class WindowVelocity:
     sd_local_mm_yr
         Deviation, corrected too, of the velocity against its surroundings: without the noise that a pixel shares with
         them, above all the reference point's. What judges a contrast. None: ``sd_mm_yr``, which errs towards caution.
+    sd_walk_mm_yr
+        The part of both deviations that the random walk of decorrelation makes; their squares add. None: not known.
     """
 
     days: int
@@ -56,6 +62,7 @@ class WindowVelocity:
     n_epochs: NDArray[np.uint16]
     correlation: float
     sd_local_mm_yr: NDArray[np.float32] | None = None
+    sd_walk_mm_yr: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         shapes = {
@@ -75,6 +82,19 @@ class WindowVelocity:
         return self.sd_mm_yr if self.sd_local_mm_yr is None else self.sd_local_mm_yr
 
     @property
+    def walk_mm_yr(self) -> NDArray[np.float32]:
+        """What is known of the walk: 0 where nothing is."""
+        return np.zeros_like(self.sd_mm_yr) if self.sd_walk_mm_yr is None else self.sd_walk_mm_yr
+
+    def half_interval(self, probability: float) -> NDArray[np.float64]:
+        """From the velocity to a one-sided limit of it, mm/yr; twice as unlikely beyond both (see `half_interval`)."""
+        return half_interval(probability, self.n_epochs, self.sd_mm_yr, self.walk_mm_yr)
+
+    def contrast_half_interval(self, probability: float) -> NDArray[np.float64]:
+        """The same of its local contrast."""
+        return half_interval(probability, self.n_epochs, self.contrast_sd_mm_yr, self.walk_mm_yr)
+
+    @property
     def words(self) -> str:
         return "the whole record" if self.days == WHOLE_RECORD else f"the last {self.days} days"
 
@@ -89,6 +109,25 @@ def student_quantile(probability: float, n_epochs: NDArray[np.integer] | int) ->
     return table[np.maximum(freedom, 0)]
 
 
+def half_interval(
+    probability: float,
+    n_epochs: NDArray[np.integer] | int,
+    sd_mm_yr: NDArray[np.floating] | float,
+    walk_mm_yr: NDArray[np.floating] | float,
+) -> NDArray[np.float64]:
+    """How far a one-sided limit of a line's slope is from it, mm/yr.
+
+    The scatter about a line through few epochs is itself uncertain (Student's quantile); the walk, which all pairs of
+    the record have measured, is not (the normal one). Each part gets its own, and their squares add.
+    """
+    from scipy.special import ndtri
+
+    with np.errstate(invalid="ignore"):  # infinite times nothing: too few epochs have no interval
+        scatter = np.sqrt(np.maximum(np.square(sd_mm_yr) - np.square(walk_mm_yr), 0))
+        half = np.hypot(student_quantile(probability, n_epochs) * scatter, ndtri(probability) * walk_mm_yr)
+    return np.asarray(half, np.float64)
+
+
 EvidenceClass = Literal["beyond threshold", "moving", "cannot tell"]
 EVIDENCE = cast("tuple[EvidenceClass, ...]", get_args(EvidenceClass))
 _ONE_SIDED_95 = 0.95
@@ -101,7 +140,7 @@ def evidence_classes(windows: Sequence[WindowVelocity], threshold_mm_yr: float) 
     """
     result = np.full(windows[0].velocity_mm_yr.shape, EVIDENCE.index("cannot tell"), dtype=np.uint8)
     for window in windows:
-        half = student_quantile(_ONE_SIDED_95, window.n_epochs) * window.sd_mm_yr
+        half = window.half_interval(_ONE_SIDED_95)
         with np.errstate(invalid="ignore"):
             moving = np.abs(window.velocity_mm_yr) > half
             beyond = window.velocity_mm_yr + half < threshold_mm_yr

@@ -13,7 +13,7 @@ from sagwatch.domain.contrast import contrast_noise
 from sagwatch.domain.footprint import Footprint, centroid_m
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.ids import opaque_id
-from sagwatch.domain.windows import WindowVelocity, student_quantile
+from sagwatch.domain.windows import WindowVelocity
 
 #: Two outlines are the same zone from this share of overlap (intersection over union),
 LEAST_OVERLAP = 0.2
@@ -110,10 +110,8 @@ def moving_windows(
             usable = usable & ~_slowed_down(contrast, shorter, threshold_mm_yr)
             lasting = lasting & ~_stopped(window, shorter, threshold_mm_yr)
         noise = contrast_noise(contrast, background & usable)
-        upper = contrast + student_quantile(_SURE, window.n_epochs) * window.contrast_sd_mm_yr
-        slow_end = (
-            window.velocity_mm_yr + student_quantile(_NEARLY_CERTAIN, window.n_epochs) * window.sd_mm_yr
-        )
+        upper = contrast + window.contrast_half_interval(_SURE)
+        slow_end = window.velocity_mm_yr + window.half_interval(_NEARLY_CERTAIN)
         with np.errstate(invalid="ignore"):
             by_contrast = usable & (upper < 0) & (contrast < -_SURE_CONTRAST * noise)
             wide = lasting & (slow_end < threshold_mm_yr / 2) & ~(by_contrast & (contrast <= slow_end))

@@ -21,6 +21,8 @@ from sagwatch.engine.files import file_aside, sha256_of
 from sagwatch.errors import BadInputError, BadProductError, BadRevisionError
 
 PHASE, COHERENCE, COMPONENT = "unwrapPhase", "coherence", "connectComponent"
+#: Attribute of a treated interferogram: the id of the one that it was made from.
+ORIGINAL = "SAGWATCH_ORIGINAL"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -24,6 +24,7 @@ from sagwatch.engine.mintpy_process import MintPyError, copy_plainly, run_progra
 from sagwatch.engine.revision import Revision
 
 _SERIES = "timeseries"
+_REFERENCE_PIXEL = ("REF_Y", "REF_X", "REF_LAT", "REF_LON")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class CorrectionDifferences:
 
     pixels: int
     displacement_max_mm: float
+    displacement_rms_mm: float
     velocity_max_mm_yr: float
     height_error_max_m: float | None
 
@@ -47,6 +49,8 @@ def corrected_name(settings: CorrectionSettings) -> str:
         words.append("ramp")
     if settings.topography_order is not None:
         words.append("demErr")
+    if settings.refer_to == "steady_ground":
+        words.append("steady")
     return "_".join(words) + ".h5"
 
 
@@ -59,6 +63,9 @@ def write_corrected(revision: Revision, folder: Path) -> Path | None:
     copy_plainly(revision.folder / "timeseries.h5", target, (_SERIES,))
     with h5py.File(target, "r+") as file:
         file[_SERIES][:] = revision.los_m()
+        if settings.refer_to == "steady_ground":  # no pixel is zero: MintPy says so by naming none
+            for name in [name for name in file.attrs if name in _REFERENCE_PIXEL]:
+                del file.attrs[name]
     return target
 
 
@@ -77,27 +84,37 @@ def compare_corrections(revision: Revision, folder: Path) -> CorrectionDifferenc
         return None
     series = _correct(revision, settings, folder)
     run_program("timeseries2velocity", [series.name, "-o", "velocity.h5"], folder)
-    layers, ours_m = revision.layers, revision.los_m()
+    layers, ours_m, found = revision.layers, revision.los_m(), read_corrections(revision.folder)
     with open_hdf5(series) as file:
         theirs_m = file[_SERIES][:]
     # MintPy corrects no pixel that lacks an epoch, and writes 0 there.
     raw_m = revision.raw_los_m()
     compared = layers.land & np.isfinite(ours_m).all(axis=0) & np.isfinite(raw_m).all(axis=0)
-    # It takes an exact zero for "no data", and leaves it as it is.
-    compared &= (raw_m[1:] != 0).all(axis=0)
+    velocity_m_yr = layers.lines["whole"].velocity_m_yr
+    if settings.refer_to == "steady_ground":  # MintPy's displacements always refer to a pixel
+        at = (..., revision.manifest.reference.row, revision.manifest.reference.column)
+        ours_m = ours_m - ours_m[at][:, None, None]
+        velocity_m_yr = velocity_m_yr - velocity_m_yr[at]
+        # What no pair has seen is an exact zero in both, and so does not refer to anything.
+        compared &= (raw_m[1:] != 0).all(axis=0)
+        if found.per_baseline is not None:
+            found = replace(found, per_baseline=found.per_baseline - found.per_baseline[at])
     if settings.topography_order is not None:
         compared &= np.any(theirs_m != 0, axis=0)
     with open_hdf5(folder / "velocity.h5") as file:
-        velocity_m_yr = file["velocity"][:] - layers.lines["whole"].velocity_m_yr
-    height_error_m = None
-    if settings.topography_order is not None and (revision.folder / HEIGHT_ERROR).exists():
-        with open_hdf5(revision.folder / HEIGHT_ERROR) as ours, open_hdf5(folder / HEIGHT_ERROR) as theirs:
-            height_error_m = _largest(ours["dem"][:] - theirs["dem"][:], compared)
+        velocity_gap = file["velocity"][:] - velocity_m_yr
+    height_error_m = found.height_error_m(read_scene(revision.folder, revision.manifest))
+    height_gap_m = None
+    if height_error_m is not None:
+        with open_hdf5(folder / HEIGHT_ERROR) as theirs:
+            height_gap_m = _largest(height_error_m - theirs["dem"][:], compared)
+    gaps_mm = 1000.0 * (ours_m.astype(np.float64) - theirs_m)[:, compared]
     return CorrectionDifferences(
         pixels=int(compared.sum()),
-        displacement_max_mm=1000 * _largest(np.abs(ours_m - theirs_m).max(axis=0), compared),
-        velocity_max_mm_yr=1000 * _largest(velocity_m_yr, compared),
-        height_error_max_m=height_error_m,
+        displacement_max_mm=float(np.abs(gaps_mm).max(initial=0.0)),
+        displacement_rms_mm=float(np.sqrt(np.mean(gaps_mm**2))) if gaps_mm.size else 0.0,
+        velocity_max_mm_yr=1000 * _largest(velocity_gap, compared),
+        height_error_max_m=height_gap_m,
     )
 
 
@@ -105,9 +122,9 @@ def _correct(revision: Revision, settings: CorrectionSettings, folder: Path) -> 
     """The chain of MintPy's programs; returns the last file."""
     source, series = revision.folder, folder / "timeseries.h5"
     copy_plainly(source / "timeseries.h5", series, (_SERIES,))
-    for name in ("geometryGeo.h5", STEADY):
-        path = source / "inputs" / name if name == "geometryGeo.h5" else source / name
-        copy_plainly(path, folder / name, ())
+    copy_plainly(source / "inputs" / "geometryGeo.h5", folder / "geometryGeo.h5", ())
+    if settings.needs_steady_ground:
+        copy_plainly(source / STEADY, folder / STEADY, ())
     if settings.troposphere in FETCHED_METHODS:
         _write_all_delays(revision, folder / "delays.h5")
         series = _run("diff", [series.name, "delays.h5"], folder, "troposphere.h5")
@@ -116,7 +133,12 @@ def _correct(revision: Revision, settings: CorrectionSettings, folder: Path) -> 
         series = _run("tropo_phase_elevation", words, folder, "troposphere.h5")
     if settings.ramp != "none":
         series = _run("remove_ramp", [series.name, "-m", STEADY, "-s", settings.ramp], folder, "ramp.h5")
-    if settings.topography_order is not None and read_corrections(source).per_baseline is not None:
+    found = read_corrections(source)
+    if found.stood_in.any():
+        # Where little ground was seen MintPy fits to whatever is left; it is given what stands in.
+        with h5py.File(series, "r+") as file:
+            file[_SERIES][found.stood_in] = revision.los_with_topography_m()[found.stood_in]
+    if settings.topography_order is not None and found.per_baseline is not None:
         words = [series.name, "-g", "geometryGeo.h5", "-p", str(settings.topography_order)]
         series = _run("dem_error", words, folder, "topography.h5")
     return series

@@ -11,6 +11,7 @@
       velocityWindows.h5       recent windows, each with its own uncertainty
       pairsPerEpoch.h5         virtual: which epochs each pixel really observed
       networkParts.h5          into how many pieces each pixel's own network falls
+      numTriNonzeroIntAmbiguity.h5  where asked for: how many triangles of interferograms contradict each other
       maskTempCoh.h5  waterMask.h5  maskRedundancy.h5
       updateState.h5           what the next update takes over
       manifest.json            what it was made from, how, and the hash of every file
@@ -26,6 +27,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,8 @@ from numpy.typing import NDArray
 from sagwatch.domain.delay import StoredDelay
 from sagwatch.domain.grid import Grid
 from sagwatch.engine.checks import Finding, check_disk, needed_bytes, refuse
-from sagwatch.engine.correction_files import corrected_m, corrected_past_m, write_corrections
+from sagwatch.engine.closure_files import write_closures
+from sagwatch.engine.correction_files import Making, corrected_m, corrected_past_m, write_corrections
 from sagwatch.engine.files import ASIDE, folder_aside, make_durable, one_writer, remove_leftovers, sha256_of
 from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import (
@@ -120,6 +123,7 @@ def build_revision(
     *,
     from_scratch: bool = False,
     delays: Mapping[date, StoredDelay] = NO_DELAYS,
+    closures: bool = False,
 ) -> Path:
     """Solve a stack and write the revision's folder; return it.
 
@@ -139,6 +143,8 @@ def build_revision(
         Take up nothing.
     delays
         The troposphere's delay at the acquisitions that have one; used if the settings correct it.
+    closures
+        Write the layer of `closure_files` too. It changes no number, so it is no part of the revision's id.
 
     Raises
     ------
@@ -159,7 +165,18 @@ def build_revision(
     effort = effort or Effort()
     track = revisions.parent
     job = _Job(
-        target, number, identity, stack, grid, geometry, geometry_sha256, settings, reference, effort, used
+        target,
+        number,
+        identity,
+        stack,
+        grid,
+        geometry,
+        geometry_sha256,
+        settings,
+        reference,
+        effort,
+        used,
+        closures,
     )
     with one_writer(track):
         if target.exists():  # somebody else made it while this one waited
@@ -196,6 +213,7 @@ class _Job:
     reference: ReferencePoint
     effort: Effort
     delays: tuple[StoredDelay, ...]
+    closures: bool
 
 
 def _make(job: _Job, base: Base | None) -> None:
@@ -226,6 +244,8 @@ def _make(job: _Job, base: Base | None) -> None:
         copy_geometry(aside, job.geometry)
         parts, old_parts = make_stack_parts(aside, stack, facts, plan.base, effort.block_epochs)
         made, same = write_solution(aside, update)
+        if job.closures:
+            write_closures(aside, aside / TEMPLATES[1], update)
         # All large files at once: what is written after this are views of a few kilobytes.
         hashes = make_durable([path for path in aside.rglob("*.h5") if path.name not in TEMPLATES])
         sealed = seal(track, [*parts, *made], hashes)
@@ -252,7 +272,10 @@ def _make(job: _Job, base: Base | None) -> None:
             delays=job.delays,
         )
         if job.settings.corrections is not None:
-            write_corrections(aside, track, job.grid, job.settings.corrections, manifest)
+            solve_until = partial(_solve_until, update)
+            write_corrections(
+                Making(aside, track, manifest, job.settings.corrections, plan.base, solve_until)
+            )
             for name in VELOCITIES:
                 del hashes[aside / name]
         remove_templates(aside)
@@ -270,6 +293,12 @@ def _state(revisions: Path, base: Base) -> tuple[dict[str, KnownPair], Stale]:
     if not path.is_file() or describe(path, sha256_of(path)) != manifest.files.get(UPDATE_STATE):
         raise DamagedBaseError(f"{path} is missing or damaged")
     return read_state(folder)
+
+
+def _solve_until(update: Update, day: date) -> Past:
+    """The uncorrected solution as it was when ``day`` was the newest acquisition, in memory."""
+    plan = make_plan(update.stack.until(day), update.plan.base, update.effort)
+    return replace(update, plan=plan).in_memory()
 
 
 def solve_past(

@@ -18,6 +18,7 @@ from sagwatch.engine.files import ASIDE, sha256_of
 from sagwatch.engine.interferogram import (
     COHERENCE,
     COMPONENT,
+    ORIGINAL,
     PHASE,
     StoredInterferogram,
     map_at,
@@ -233,7 +234,9 @@ def stack_attributes(stack: Stack, reference: ReferencePoint, grid: Grid) -> dic
     """MintPy's attributes of the whole stack: those of its first pair, its reference point and its span."""
     northing = grid.north - (reference.row + 0.5) * grid.pixel_m
     easting = grid.west + (reference.column + 0.5) * grid.pixel_m
-    return read_attributes(stack.path(stack.members[0])) | {
+    of_first = read_attributes(stack.path(stack.members[0]))
+    of_first.pop(ORIGINAL, None)  # of that pair only
+    return of_first | {
         "NO_DATA_VALUE": "nan",
         "REF_Y": str(reference.row),
         "REF_X": str(reference.column),

@@ -79,6 +79,7 @@ class TrackStore:
         *,
         from_scratch: bool = False,
         delays: Mapping[date, StoredDelay] = NO_DELAYS,
+        closures: bool = False,
     ) -> Path:
         """Solve the interferograms and make the revision's folder; see `revision.build_revision`."""
         return build_revision(
@@ -92,6 +93,7 @@ class TrackStore:
             effort,
             from_scratch=from_scratch,
             delays=delays,
+            closures=closures,
         )
 
     def read_revision(self, name: str) -> Revision:

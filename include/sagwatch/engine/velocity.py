@@ -160,12 +160,20 @@ def fit_windows(
     """
     lines = {}
     for window in windows:
+        first, years = window_years(dates, window)
         if window.days is None:
             # All epochs or no line: a pixel first seen late has none, as in ``velocity.h5``.
-            least = max(window.least_epochs, len(dates))
-            lines[window.name] = fit_line(mintpy_years(dates), los_m, None, least)
-            continue
-        first = next(i for i, day in enumerate(dates) if (dates[-1] - day).days <= window.days)
-        seen = None if observed is None else observed[first:]
-        lines[window.name] = fit_line(elapsed_years(dates)[first:], los_m[first:], seen, window.least_epochs)
+            seen, least = None, max(window.least_epochs, len(dates))
+        else:
+            seen = None if observed is None else observed[first:]
+            least = window.least_epochs
+        lines[window.name] = fit_line(years, los_m[first:], seen, least)
     return lines
+
+
+def window_years(dates: Sequence[date], window: Window) -> tuple[int, NDArray[np.float64]]:
+    """The first epoch of a window that ends with the newest one, and the times of its epochs in years."""
+    if window.days is None:
+        return 0, mintpy_years(dates)
+    first = next(i for i, day in enumerate(dates) if (dates[-1] - day).days <= window.days)
+    return first, elapsed_years(dates)[first:]

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .chance import generator
 
-ProductFault = Literal["dropped", "short", "login_page", "other_grid", "wrong_date", "outside"]
+ProductFault = Literal["dropped", "short", "login_page", "other_grid", "wrong_date", "outside", "wrong_cycle"]
 CdsFileFault = Literal["truncated", "other_area", "other_hour"]
-CONTENT_FAULTS = ("other_grid", "wrong_date", "outside")
+CONTENT_FAULTS = ("other_grid", "wrong_date", "outside", "wrong_cycle")
 
 
 class Faults(BaseModel):
@@ -48,7 +48,8 @@ class Faults(BaseModel):
         description=(
             "What a download is like. dropped: the line is cut half way; short: half the file as if it were whole; "
             "login_page: HTML with status 200; other_grid: shifted by half a pixel; wrong_date: another pair's dates "
-            "in the parameter file; outside: a member named ../../escaped.txt"
+            "in the parameter file; outside: a member named ../../escaped.txt; wrong_cycle: a patch in the "
+            "middle was unwrapped with a cycle too many"
         ),
     )
     product_jobs: list[str] = Field([], description="Job ids that `product` applies to; empty = all")

@@ -1,9 +1,4 @@
-"""Where interferograms contradict each other: the sum of three unwrapped phases round a triangle of dates.
-
-Without unwrapping errors it is small (noise and filtering); a whole cycle or more means that one of the three is wrong
-there. The integer ambiguity of a triplet is MintPy's own measure of unwrapping errors (Yunjun et al. 2019,
-doi:10.1016/j.cageo.2019.104331, section 3.2).
-"""
+"""Where the newest interferograms contradict each other (`engine.closure`): what rule R7 judges."""
 
 from __future__ import annotations
 
@@ -12,10 +7,9 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from sagwatch.engine.interferogram import PHASE, StoredInterferogram, open_hdf5
+from sagwatch.engine.closure import cycles, triangles
+from sagwatch.engine.interferogram import ORIGINAL, PHASE, StoredInterferogram, open_hdf5
 from sagwatch.engine.stack import Stack
-
-_CYCLE = 2 * np.pi
 
 
 def misclosed(stack: Stack, day: date) -> NDArray[np.bool_] | None:
@@ -27,19 +21,20 @@ def misclosed(stack: Stack, day: date) -> NDArray[np.bool_] | None:
     """
     found: NDArray[np.bool_] | None = None
     members = {(member.reference, member.secondary): member for member in stack.members}
-    ending = sorted(reference for reference, secondary in members if secondary == day)
-    for i, first in enumerate(ending):
-        for middle in ending[i + 1 :]:
-            if (first, middle) not in members:
-                continue
-            triangle = [members[first, middle], members[middle, day], members[first, day]]
-            wrong = _contradicts(*(_phase(stack, member) for member in triangle))
+    for triangle in triangles([pair for pair in members if pair[1] <= day]):
+        if triangle.last == day:
+            wrong = _contradicts(*(_phase(stack, members[pair]) for pair in triangle.pairs))
             found = wrong if found is None else found | wrong
     return found
 
 
 def _phase(stack: Stack, member: StoredInterferogram) -> NDArray[np.float32]:
+    """As it was fetched: what was left out of the solution is not seen any better for that."""
     with open_hdf5(stack.path(member)) as file:
+        original = file.attrs.get(ORIGINAL)
+        if original is None:
+            return file[PHASE][0]
+    with open_hdf5(stack.folder / f"{original}.h5") as file:
         return file[PHASE][0]
 
 
@@ -47,10 +42,8 @@ def _contradicts(
     early: NDArray[np.float32], late: NDArray[np.float32], both: NDArray[np.float32]
 ) -> NDArray[np.bool_]:
     """Whether the triangle misses by at least half a cycle where most of the scene closes; False without data."""
-    closure = early.astype(np.float64) + late - both
+    closure = early + late - both
     known = np.isfinite(closure)
-    if not known.any():
-        return np.zeros(closure.shape, dtype=bool)
     # Each interferogram has an unknown constant, so the scene's own median is zero.
-    cycles = np.round((closure - np.median(closure[known])) / _CYCLE)
-    return np.where(known, cycles != 0, False)
+    constant = np.median(closure[known]) if known.any() else np.float32(0)
+    return cycles(early - constant, late, both)[0] != 0

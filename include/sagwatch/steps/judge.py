@@ -22,6 +22,7 @@ from sagwatch.domain.windows import (
     correct_for_correlation,
     pooled_correlation,
 )
+from sagwatch.engine.decorrelation import decorrelation_std_m_yr
 from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE, Line, Window, fit_windows
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,9 @@ class Solution:
         Mean angle between the vertical and the line of sight.
     misclosed
         Shape (rows, columns): interferograms with the last acquisition contradict each other by whole cycles.
+    pairs
+        The interferograms that it was solved from, by their dates, earlier first. Empty: not known, and the deviations
+        have the scatter about the lines only.
     """
 
     dates: tuple[date, ...]
@@ -57,6 +61,7 @@ class Solution:
     observed: NDArray[np.bool_] | None = None
     incidence_deg: float | None = None
     misclosed: NDArray[np.bool_] | None = None
+    pairs: tuple[tuple[date, date], ...] = ()
 
 
 def judge_settled(
@@ -102,7 +107,11 @@ def judge_settled(
 def ground_view(
     epoch: date, solution: Solution, rules: AlertRules, min_temporal_coherence: float, pixel_m: float
 ) -> GroundView:
-    """The windows of a solution, with noise that is correlated in time taken into account."""
+    """The windows of a solution, with the deviations of their velocities.
+
+    Two kinds of noise make them up, with variances that add: what scatters about a line, with its correlation in time
+    (`windows`), and the random walk of decorrelation, which a line follows (`decorrelation`).
+    """
     n_epochs = len(solution.dates)
     shape = solution.los_m.shape[1:]
     if solution.los_m.shape[0] != n_epochs or not n_epochs or solution.dates[-1] > epoch:
@@ -121,6 +130,7 @@ def ground_view(
         solution.dates, solution.los_m.reshape(n_epochs, -1), wanted, seen.reshape(n_epochs, -1)
     )
     local = _against_surroundings(solution, wanted[1:], seen, rules.ring_m / pixel_m)
+    walk = decorrelation_std_m_yr(solution.temporal_coherence, solution.dates, solution.pairs, wanted)
     threshold = rules.levels_mm_yr[0]
     windows = [
         _with_noise(
@@ -130,6 +140,7 @@ def ground_view(
             reliable,
             threshold,
             local.get(window.name),
+            walk.get(window.name),
         )
         for window in wanted
     ]
@@ -191,28 +202,32 @@ def _with_noise(
     reliable: NDArray[np.bool_],
     threshold_mm_yr: float,
     local: Line | None = None,
+    walk_m_yr: NDArray[np.float32] | None = None,
 ) -> WindowVelocity:
     velocity = (line.velocity_m_yr * 1000).astype(np.float32)
-    white = (line.velocity_std_m_yr * 1000).astype(np.float32)
     with np.errstate(invalid="ignore"):
         stable = reliable.ravel() & (np.abs(velocity) < -threshold_mm_yr / 2)
-    correlation = pooled_correlation(
-        line.residue_m.astype(np.float64) ** 2, line.residual_correlation, line.n_epochs, stable
-    )
+    walk = np.float32(0) if walk_m_yr is None else 1000 * walk_m_yr.ravel()
+    deviation, correlation = _deviation(line, stable, walk)
     return WindowVelocity(
-        sd_local_mm_yr=None if local is None else _local_deviation(local, stable).reshape(shape),
+        # The surroundings, a mean of many pixels, share no decorrelation with a pixel.
+        sd_local_mm_yr=None if local is None else _deviation(local, stable, walk)[0].reshape(shape),
         days=days,
         velocity_mm_yr=velocity.reshape(shape),
-        sd_white_mm_yr=white.reshape(shape),
-        sd_mm_yr=correct_for_correlation(white, correlation).reshape(shape),
+        sd_white_mm_yr=(line.velocity_std_m_yr * 1000).astype(np.float32).reshape(shape),
+        sd_mm_yr=deviation.reshape(shape),
         n_epochs=line.n_epochs.reshape(shape),
         correlation=correlation,
+        sd_walk_mm_yr=None if walk_m_yr is None else walk.reshape(shape),
     )
 
 
-def _local_deviation(line: Line, stable: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Deviation of velocities against their surroundings, mm/yr, with a correlation of its own."""
+def _deviation(
+    line: Line, stable: NDArray[np.bool_], walk_mm_yr: NDArray[np.float32] | np.float32
+) -> tuple[NDArray[np.float32], float]:
+    """Deviation of the line's slope, mm/yr, and the correlation in time of the scatter about it."""
     correlation = pooled_correlation(
         line.residue_m.astype(np.float64) ** 2, line.residual_correlation, line.n_epochs, stable
     )
-    return correct_for_correlation((line.velocity_std_m_yr * 1000).astype(np.float32), correlation)
+    scatter = correct_for_correlation(line.velocity_std_m_yr * 1000, correlation)
+    return np.hypot(scatter, walk_mm_yr), correlation

@@ -30,6 +30,7 @@ from sagwatch.domain.witness import against_quiet_ground
 from sagwatch.engine.correction_files import correction_settings, read_corrections
 from sagwatch.engine.corrections import without_topography
 from sagwatch.engine.revision import Revision, read_revision, solve_past, verify
+from sagwatch.engine.stack import Stack
 from sagwatch.engine.store import TrackStore
 from sagwatch.errors import FencedError
 from sagwatch.steps.closure import misclosed
@@ -197,7 +198,7 @@ def solutions(site: Site, track: Track, store: TrackStore, revision: Revision) -
 
     def until(day: date) -> Solution:
         if day >= revision.epochs[-1]:
-            return _whole(revision, revision.los_m(), incidence_deg, misclosed(stack, revision.epochs[-1]))
+            return _whole(revision, stack, revision.los_m(), incidence_deg)
         past = solve_past(revision, stack, settings, day)
         return Solution(
             dates=past.dates,
@@ -206,16 +207,14 @@ def solutions(site: Site, track: Track, store: TrackStore, revision: Revision) -
             observed=past.observed,
             incidence_deg=incidence_deg,
             misclosed=misclosed(stack, past.dates[-1]),
+            pairs=_pairs(stack, past.dates[-1]),
         )
 
     return until
 
 
 def _whole(
-    revision: Revision,
-    los_m: NDArray[np.float32],
-    incidence_deg: float | None,
-    contradicted: NDArray[np.bool_] | None,
+    revision: Revision, stack: Stack, los_m: NDArray[np.float32], incidence_deg: float | None
 ) -> Solution:
     return Solution(
         dates=tuple(revision.epochs),
@@ -223,8 +222,14 @@ def _whole(
         temporal_coherence=_on_land(revision, revision.layers.temporal_coherence),
         observed=revision.observed(),
         incidence_deg=incidence_deg,
-        misclosed=contradicted,
+        misclosed=misclosed(stack, revision.epochs[-1]),
+        pairs=_pairs(stack, revision.epochs[-1]),
     )
+
+
+def _pairs(stack: Stack, day: date) -> tuple[tuple[date, date], ...]:
+    """Those of which a solution that ends with a day is made."""
+    return tuple((one.reference, one.secondary) for one in stack.members if one.secondary <= day)
 
 
 def _on_land(revision: Revision, temporal_coherence: np.ndarray) -> np.ndarray:
@@ -245,7 +250,7 @@ def _published_arrays(
     found = read_corrections(revision.folder) if correction_settings(revision.manifest) is not None else None
     kept_m = revision.los_with_topography_m()
     los_m = kept_m if found is None else without_topography(kept_m.copy(), slice(None), found)
-    solution = _whole(revision, los_m, _incidence_deg(store), misclosed(stack, revision.epochs[-1]))
+    solution = _whole(revision, stack, los_m, _incidence_deg(store))
     least = site.inversion.min_temporal_coherence
     newest = revision.epochs[-1]
     standard = AlertRules(**{**site.alerts.model_dump(), "windows": PUBLISHED_WINDOWS})

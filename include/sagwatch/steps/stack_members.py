@@ -44,6 +44,7 @@ def correction_settings(site: Site, track: Track) -> CorrectionSettings | None:
         missing=rules.troposphere.missing,
         ramp=rules.ramp.shape,
         topography_order=rules.topography.polynomial_order if rules.topography.estimate else None,
+        refer_to=site.datum.refer_to,
     )
     if not wanted.any:
         return None

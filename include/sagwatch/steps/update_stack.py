@@ -20,12 +20,21 @@ from sagwatch.domain.orbits import Orbits
 from sagwatch.domain.provisional import EpochInputs
 from sagwatch.domain.site import Site, Track
 from sagwatch.engine.checks import Finding, check_reference, pieces, refuse
+from sagwatch.engine.correction_files import check_corrections
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.interferogram import COHERENCE, StoredInterferogram
-from sagwatch.engine.revision import MANIFEST, ReferencePoint, RevisionSettings, revision_id
+from sagwatch.engine.manifest import (
+    MANIFEST,
+    Manifest,
+    ReferencePoint,
+    RevisionSettings,
+    read_manifest,
+    revision_id,
+)
 from sagwatch.engine.store import TrackStore
 from sagwatch.steps.check_stack import check_stack
 from sagwatch.steps.rank_references import rank_references, ranked_places
+from sagwatch.steps.repair_unwrapping import note_closures, repair_unwrapping
 from sagwatch.steps.settle_acquisitions import settle_acquisitions
 from sagwatch.steps.sort_interferograms import sort_interferograms
 from sagwatch.steps.stack_members import revision_settings, stored, track_store
@@ -73,6 +82,9 @@ def update_stack(site: Site, track: Track, ledger: Ledger, data: Path, as_of: da
     if not accepted:
         return None
     _tell_incoherent_reference(track, store, ledger, reference, accepted, as_of)
+    accepted = repair_unwrapping(site, track, ledger, store, accepted, reference, data, as_of)
+    if site.corrections.unwrapping.closure != "off":
+        note_closures(track, ledger, store, accepted, reference)
     return _next_revision(site, track, ledger, store, accepted, reference, data, as_of).id
 
 
@@ -189,6 +201,25 @@ def _tell(
             )
 
 
+def _tell_of_corrections(
+    findings: Sequence[Finding], track: Track, ledger: Ledger, manifest: Manifest, as_of: datetime
+) -> None:
+    """Once for each configuration of the corrections, and for each set of acquisitions or year in which it holds."""
+    for finding in findings:
+        log.warning("%s: %s", track.id, finding)
+        about = finding.where if finding.number == 122 else f"{manifest.epochs[-1].year}"
+        settings = content_sha256(manifest.settings["corrections"])
+        ledger.operations.record(
+            "corrections",
+            f"{track.id}: {finding}",
+            site=track.site,
+            track_id=track.id,
+            dedupe_key=f"corrections:{track.id}:{opaque_id(finding.code, settings, about)}",
+            details={"number": finding.number},
+            as_of=as_of,
+        )
+
+
 def _with_phase_at(
     reference: ReferencePoint,
     accepted: list[AcceptedInterferogram],
@@ -263,7 +294,8 @@ def _next_revision(
         )
         return newest
     number = ledger.revisions.next_number(track.id)
-    folder = store.build_revision(number, members, settings, reference, delays=delays)
+    closures = site.corrections.unwrapping.closure != "off"
+    folder = store.build_revision(number, members, settings, reference, delays=delays, closures=closures)
     log.info(
         "%s: revision %d solved: %d interferograms, %d acquisitions from %s to %s",
         track.id,
@@ -273,6 +305,8 @@ def _next_revision(
         stack.dates[0],
         stack.dates[-1],
     )
+    manifest = read_manifest(folder)
+    _tell_of_corrections(check_corrections(folder, manifest), track, ledger, manifest, as_of)
     head = ledger.revisions.head(track.id)
     return ledger.revisions.write_down(
         BuiltRevision(

@@ -22,6 +22,7 @@ from sagwatch.adapters.database.products import Products
 from sagwatch.adapters.database.publication import Publication
 from sagwatch.adapters.database.revisions import Revisions
 from sagwatch.adapters.database.sites import Sites
+from sagwatch.adapters.database.unwrapping import Unwrapping
 from sagwatch.adapters.database.weather import WeatherRecords
 
 
@@ -53,6 +54,7 @@ class Ledger:
         self.alerts = Alerts(self)
         self.outbox = Outbox(self)
         self.publication = Publication(self)
+        self.unwrapping = Unwrapping(self)
 
     @contextmanager
     def begin(self) -> Iterator[Session]:

@@ -225,7 +225,7 @@ class Product(Base):
 class Interferogram(Base):
     """A product on the track's grid, as one immutable HDF5 file (``path`` is relative to the data folder).
 
-    ``unwrapping`` says what was found and done about whole cycles.
+    ``unwrapping`` says what was found and done about whole cycles; a treated interferogram names its ``original_id``.
     """
 
     __tablename__ = "interferogram"
@@ -245,6 +245,7 @@ class Interferogram(Base):
     orbits: Mapped[str] = mapped_column(server_default=text("'unknown'"))
     processed_at: Mapped[datetime | None]
     unwrapping: Mapped[dict[str, Any] | None]
+    original_id: Mapped[str | None] = mapped_column(ForeignKey("interferogram.id"))
     __table_args__ = (
         CheckConstraint("state IN ('accepted', 'excluded', 'withdrawn')", name="state"),
         CheckConstraint(

@@ -71,7 +71,8 @@ class Products:
                 & (models.Interferogram.pair_id == models.Product.pair_id),
             )
             .where(models.Product.job_name == job_name)
-            .order_by(models.Product.fetched_at.desc())
+            # Of a treated interferogram and its original, the one in the stack.
+            .order_by(models.Product.fetched_at.desc(), models.Interferogram.state)
             .limit(1)
         )
         with self._ledger.begin() as session:
@@ -141,6 +142,8 @@ def _make_room(session: Session, pair_id: str, made: MadeInterferogram) -> tuple
     )
     if other is None:
         return "accepted", None
+    if other.original_id == made.id:
+        return "withdrawn", f"{other.id} stands for it"
     if other.orbits != Orbits.RESTITUTED.value or made.orbits is not Orbits.PRECISE:
         return "withdrawn", f"the pair has {other.id} already"
     other.state, other.excluded_by = "withdrawn", None

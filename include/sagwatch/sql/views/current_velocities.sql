@@ -46,7 +46,7 @@ COMMENT ON VIEW analyst.current_velocities IS
     'One row per published point of every watched track: line-of-sight velocities (negative is away from the satellite, never simply "vertical") of the newest published revision.';
 COMMENT ON COLUMN analyst.current_velocities.point_id IS 'Never changes: track, grid and pixel. A unique key for QGIS.';
 COMMENT ON COLUMN analyst.current_velocities.velocity_mm_yr IS 'Over the whole record, mm/yr; comes years late, so alerts are judged on the windows.';
-COMMENT ON COLUMN analyst.current_velocities.velocity_sd_mm_yr IS 'One standard deviation of it, corrected for correlation in time, mm/yr.';
+COMMENT ON COLUMN analyst.current_velocities.velocity_sd_mm_yr IS 'One standard deviation of it, mm/yr: scatter corrected for correlation in time, and the random walk of decorrelation. A 95 % interval is 2.0 of them to each side, over 150 days 2.2.';
 COMMENT ON COLUMN analyst.current_velocities.velocity_150d_mm_yr IS 'Over the last 150 days, mm/yr; NULL with too few acquisitions.';
 COMMENT ON COLUMN analyst.current_velocities.velocity_365d_mm_yr IS 'Over the last 365 days, mm/yr; NULL with too few acquisitions.';
 COMMENT ON COLUMN analyst.current_velocities.provisional IS 'True: some acquisitions stand on input that will be replaced (see analyst.epochs), so values may still change.';

@@ -41,11 +41,29 @@ SELECT
     track.site, track.name AS track, pair.reference_date, pair.secondary_date,
     pair.secondary_date - pair.reference_date AS baseline_days, interferogram.perpendicular_baseline_m,
     interferogram.mean_coherence, interferogram.valid_fraction, interferogram.state, interferogram.reason,
+    (interferogram.unwrapping ->> 'components')::int AS components,
+    (interferogram.unwrapping ->> 'bridged_pixels')::int AS bridged_pixels,
+    (interferogram.unwrapping #>> '{closure,triplets}')::int AS triplets,
+    (interferogram.unwrapping #>> '{closure,contradicting_share}')::float AS contradicting_share,
+    (interferogram.unwrapping #>> '{decision,ambiguous}')::int AS ambiguous_pixels,
+    (interferogram.unwrapping #>> '{decision,masked}')::int AS masked_pixels,
+    (interferogram.unwrapping #>> '{decision,repaired}')::int AS repaired_pixels,
+    interferogram.id AS interferogram, interferogram.original_id AS original,
     interferogram.path, interferogram.made_at
 FROM sagwatch.interferogram
 JOIN sagwatch.pair ON pair.id = interferogram.pair_id
 JOIN sagwatch.track ON track.id = pair.track_id;
 COMMENT ON VIEW analyst.interferograms IS 'Every interferogram on the track''s grid; excluded and withdrawn ones with the reason.';
+COMMENT ON COLUMN analyst.interferograms.components IS
+    'Connected components of the unwrapping that bridging joined; empty where the site does not ask for it.';
+COMMENT ON COLUMN analyst.interferograms.triplets IS
+    'Triangles of dates that it stands in, each with its three interferograms; NULL until the stack was updated with it, or where the site does not look (closure: off).';
+COMMENT ON COLUMN analyst.interferograms.contradicting_share IS
+    'Share of the pixels on land of these triangles, 0 to 1, that miss by a whole cycle or more; NULL without a triangle.';
+COMMENT ON COLUMN analyst.interferograms.ambiguous_pixels IS
+    'Pixels where it may be at fault, or one of its neighbours, and nothing is done; NULL where the site does not ask for treatment.';
+COMMENT ON COLUMN analyst.interferograms.original IS
+    'It stands for this one, as it was fetched: masked_pixels are left out, from repaired_pixels whole cycles are taken away.';
 
 CREATE VIEW analyst.revisions AS
 SELECT
