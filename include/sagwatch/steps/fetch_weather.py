@@ -83,10 +83,10 @@ def fetch_weather(
     if not rules.is_fetched:
         return done
     records = ledger.weather.records(track.id, rules.method)
-    due = _due(ledger, track, records, as_of)
+    place = track_store(track, data)
+    due = _due(ledger, track, records, as_of, _replaced(place, records) if rules.method == "gacos" else set())
     if not due:
         return done
-    place = track_store(track, data)
     _, attributes = read_look(place.geometry_path)
     search = _Search(site, track, place, ledger, attributes, as_of, records, done)
     began, in_a_row = time.monotonic(), 0
@@ -112,7 +112,9 @@ def fetch_weather(
     return done
 
 
-def _due(ledger: Ledger, track: Track, records: dict[date, WeatherRecord], as_of: datetime) -> list[date]:
+def _due(
+    ledger: Ledger, track: Track, records: dict[date, WeatherRecord], as_of: datetime, replaced: set[date]
+) -> list[date]:
     """Acquisitions of the stack whose delay is to be asked for now, newest first."""
     accepted = ledger.revisions.accepted_interferograms(track.id)
     days = {day for entry in accepted for day in (entry.reference, entry.secondary)}
@@ -121,7 +123,22 @@ def _due(ledger: Ledger, track: Track, records: dict[date, WeatherRecord], as_of
         for day, record in records.items()
         if record.state == DelayState.FINAL or (record.next_try_at is not None and record.next_try_at > as_of)
     }
-    return sorted(days - waiting, reverse=True)
+    return sorted(days - (waiting - replaced), reverse=True)
+
+
+def _replaced(place: TrackStore, records: dict[date, WeatherRecord]) -> set[date]:
+    """Acquisitions that have a delay from GACOS whose file is another one now: somebody asked GACOS again."""
+    return {
+        day
+        for day, record in records.items()
+        if record.source_sha256 is not None
+        and (file := _gacos_file(place, day)).is_file()
+        and sha256_of(file) != record.source_sha256
+    }
+
+
+def _gacos_file(place: TrackStore, day: date) -> Path:
+    return place.folder / "gacos" / f"{day:%Y%m%d}.ztd"
 
 
 @dataclass(frozen=True)
@@ -190,7 +207,7 @@ class _Search:
         return self._keep(day, state, grib, era5_delay(grib, self.place.geometry_path))
 
     def from_gacos(self, day: date) -> StoredDelay | None:
-        ztd = self.place.folder / "gacos" / f"{day:%Y%m%d}.ztd"
+        ztd = _gacos_file(self.place, day)
         if not ztd.is_file():
             return None
         delay_m = gacos_delay(ztd, self.place.geometry_path, self.place.grid)
