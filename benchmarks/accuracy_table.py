@@ -1,4 +1,4 @@
-"""The accuracy benchmark's results in Markdown: `python -m benchmarks.accuracy_table [--into docs/accuracy.md] FILE...`.
+"""The accuracy benchmark's results as Markdown: `python -m benchmarks.accuracy_table [--into docs/accuracy.md] FILES`.
 
 Nothing in the tables of docs/accuracy.md is typed by hand: with ``--into`` they are written between its two marks.
 """
