@@ -20,9 +20,17 @@ from sagwatch.domain.orbits import Orbits
 from sagwatch.domain.provisional import EpochInputs
 from sagwatch.domain.site import Site, Track
 from sagwatch.engine.checks import Finding, check_reference, pieces, refuse
+from sagwatch.engine.correction_files import check_corrections, corrected_by_average
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.interferogram import COHERENCE, StoredInterferogram
-from sagwatch.engine.revision import MANIFEST, ReferencePoint, RevisionSettings, revision_id
+from sagwatch.engine.manifest import (
+    MANIFEST,
+    Manifest,
+    ReferencePoint,
+    RevisionSettings,
+    read_manifest,
+    revision_id,
+)
 from sagwatch.engine.store import TrackStore
 from sagwatch.steps.check_stack import check_stack
 from sagwatch.steps.rank_references import rank_references, ranked_places
@@ -189,6 +197,25 @@ def _tell(
             )
 
 
+def _tell_of_corrections(
+    findings: Sequence[Finding], track: Track, ledger: Ledger, manifest: Manifest, as_of: datetime
+) -> None:
+    """Once for each configuration of the corrections, and for each set of acquisitions or year in which it holds."""
+    for finding in findings:
+        log.warning("%s: %s", track.id, finding)
+        about = finding.where if finding.number == 122 else f"{manifest.epochs[-1].year}"
+        settings = content_sha256(manifest.settings["corrections"])
+        ledger.operations.record(
+            "corrections",
+            f"{track.id}: {finding}",
+            site=track.site,
+            track_id=track.id,
+            dedupe_key=f"corrections:{track.id}:{opaque_id(finding.code, settings, about)}",
+            details={"number": finding.number},
+            as_of=as_of,
+        )
+
+
 def _with_phase_at(
     reference: ReferencePoint,
     accepted: list[AcceptedInterferogram],
@@ -273,6 +300,8 @@ def _next_revision(
         stack.dates[0],
         stack.dates[-1],
     )
+    manifest = read_manifest(folder)
+    _tell_of_corrections(check_corrections(folder, manifest), track, ledger, manifest, as_of)
     head = ledger.revisions.head(track.id)
     return ledger.revisions.write_down(
         BuiltRevision(
@@ -288,7 +317,11 @@ def _next_revision(
             epochs=stack.dates,
             reference_row=reference.row,
             reference_column=reference.column,
-            summary={"pairs": len(members), "epochs": len(stack.dates)},
+            summary={
+                "pairs": len(members),
+                "epochs": len(stack.dates),
+                "average_correction": [f"{day}" for day in corrected_by_average(folder, manifest)],
+            },
             inputs=epoch_inputs(
                 site,
                 stack.dates,
