@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.accuracy import FULL, WINDOWS, Stack, _ends, make_stack
+from benchmarks.accuracy import MINE, WINDOWS, _ends
+from benchmarks.accuracy_chains import Stack, make_stack
 from benchmarks.accuracy_mine import SeenMine, scenario_of
 from benchmarks.accuracy_scores import reach, referenced, stable_ground, velocity_mm_yr
 from sagwatch.domain.site import AlertRules
@@ -87,7 +88,7 @@ def main(words: Sequence[str] | None = None) -> int:
     seeds = {}
     for seed in wish.seed:
         with tempfile.TemporaryDirectory(prefix="sagwatch-intervals-") as folder:
-            seeds[str(seed)] = measure(make_stack(SeenMine(scenario_of(seed), FULL), Path(folder)))
+            seeds[str(seed)] = measure(make_stack(SeenMine(scenario_of(seed), MINE), Path(folder)))
         print(seed, seeds[str(seed)], flush=True)
     figures = {"benchmark": "intervals", "mean": _mean(list(seeds.values())), "seeds": seeds}
     wish.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
