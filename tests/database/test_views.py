@@ -346,6 +346,18 @@ def test_whatever_tells_how_the_ground_moves_tells_whether_that_is_provisional(l
     assert sorted(name for (name,) in found) == ["audits", "gradient_limits"], "neither is about motion"
 
 
+def test_an_acquisition_that_the_average_corrects_is_marked(ledger):
+    ledger.sites.sync([make_site()], START)
+    publish(ledger, 1, make_arrays(np.zeros((3, *SHAPE), np.float32)))
+    asked = "SELECT average_correction FROM analyst.epochs ORDER BY date"
+    assert rows(ledger, asked) == [(False,)] * 3, "nothing is said of it"
+
+    with ledger.begin() as session:
+        session.get(models.Revision, "revision-1").summary = {"average_correction": [f"{DAYS[1]}"]}
+
+    assert rows(ledger, asked) == [(False,), (True,), (False,)]
+
+
 def test_the_nearest_point_is_the_nearest_in_metres(mine):
     grid = make_site().tracks[0].grid.grid()
     longitude, latitude = (float(value) for value in grid.lon_lat(7, 9))

@@ -94,6 +94,13 @@ def test_air_that_comes_and_goes_has_taken_nothing(tilt_m):
     assert taken_by_ramp(DAYS, ramp, ground, velocity) == 0.0
 
 
+def test_nothing_is_said_of_ground_that_nobody_knows_or_of_a_young_record():
+    ramp, velocity, ground = wide_trough(-0.2, 0.0)
+    assert taken_by_ramp(DAYS, ramp, ground, np.full(SHAPE, np.nan)) == 0.0
+    assert taken_by_ramp(DAYS[:7], ramp[:7], ground, velocity) == 0.0
+    assert taken_by_ramp(DAYS[:8], ramp[:8], ground, velocity) > 0.0
+
+
 def test_no_ramp_on_no_ground_eats_nothing():
     assert not eaten_by_ramp(scene(np.zeros(SHAPE, np.bool_)), "quadratic", PIXEL_M).any()
 

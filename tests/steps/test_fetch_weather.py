@@ -18,6 +18,7 @@ from sagwatch.domain.delay import DelayState
 from sagwatch.domain.weather import WeatherRequest
 from sagwatch.engine.delay_files import read_delay
 from sagwatch.engine.delays import era5_delay
+from sagwatch.engine.manifest import read_manifest
 from sagwatch.errors import BadInputError, NotYetError, StillQueuedError, StopAndAskError, TryAgainError
 from sagwatch.simulation.running import RunningCloud, start
 from sagwatch.steps import fetch_weather as module
@@ -351,6 +352,28 @@ def test_gacos_files_are_taken_when_somebody_puts_them_there(tmp_path: Path, led
     again = go(now + timedelta(minutes=2))
     assert again.final == []
     assert f"is a copy of the file of {day}" in again.missed[other]
+    # Somebody asks GACOS again, for a better map.
+    stored.update(stored.members)
+    before = read_manifest(stored.newest)
+    assert [one.sha256 for one in before.delays] == [delay.sha256]
+    assert go(now + timedelta(minutes=2)).final == [], "nothing is new"
+    ztd = folder / f"{day:%Y%m%d}.ztd"
+    (np.fromfile(ztd, np.float32) + np.float32(0.05)).tofile(ztd)
+
+    assert go(now + timedelta(minutes=3)).final == [day]
+
+    (better,) = ledger.weather.delays(stored.track.id, "gacos").values()
+    assert better.sha256 != delay.sha256
+    assert ledger.weather.history(stored.track.id, day) == [delay, better]
+    after = stored.update()
+    assert [one.sha256 for one in after.delays] == [better.sha256]
+    assert after.number == before.number + 1
+    assert after.series == before.series, "and nothing is solved again"
+    with ztd.open("r+b") as half:
+        half.truncate(1000)
+    cut = go(now + timedelta(minutes=4))
+    assert day in cut.missed
+    assert ledger.weather.delays(stored.track.id, "gacos")[day] == better, "a damaged one replaces nothing"
 
 
 @pytest.mark.parametrize(("method", "word"), [("none", "off"), ("height_correlation", "estimated")])

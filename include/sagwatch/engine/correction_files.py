@@ -184,12 +184,19 @@ def check_corrections(folder: Path, manifest: Manifest) -> list[Finding]:
                 f"the baselines resemble motion: up to {share:.0%} of a trough is taken for a height error"
             )
             found.append(Finding(121, False, where))
-    if corrections.stood_in.any():
-        days = [f"{day}" for day, told in zip(manifest.epochs, corrections.stood_in, strict=True) if told]
+    if days := [f"{day}" for day in corrected_by_average(folder, manifest)]:
         more = f" and {len(days) - _MOST_NAMES} more" if len(days) > _MOST_NAMES else ""
         where = f"the average of the other acquisitions corrects {', '.join(days[:_MOST_NAMES])}{more}"
         found.append(Finding(122, False, where))
     return found
+
+
+def corrected_by_average(folder: Path, manifest: Manifest) -> list[date]:
+    """Acquisitions with too little steady ground for a ramp or a dependence on height of their own."""
+    if correction_settings(manifest) is None:
+        return []
+    stood_in = read_corrections(folder).stood_in
+    return [day for day, told in zip(manifest.epochs, stood_in, strict=True) if told]
 
 
 def _trusted_velocity(folder: Path) -> NDArray[np.float32]:

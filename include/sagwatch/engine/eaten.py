@@ -81,10 +81,10 @@ def taken_by_ramp(
     velocity_m_yr
         Shape (rows, columns), without the ramps; NaN where it is unknown or not to be trusted.
     """
-    if len(dates) < _LEAST_EPOCHS:
+    known = np.flatnonzero(np.isfinite(velocity_m_yr).ravel())
+    if len(dates) < _LEAST_EPOCHS or known.size == 0:
         return 0.0
     kind = "linear" if ramp.shape[1] == 3 else "quadratic"
-    known = np.flatnonzero(np.isfinite(velocity_m_yr).ravel())
     rows, columns = (at.astype(np.float64) for at in np.unravel_index(known, velocity_m_yr.shape))
     origin = ramp_terms(kind, np.array([float(scene.row)]), np.array([float(scene.column)]))
     terms = ramp_terms(kind, rows, columns) - origin

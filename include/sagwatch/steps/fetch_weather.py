@@ -86,10 +86,10 @@ def fetch_weather(
     if not rules.is_fetched:
         return done
     records = ledger.weather.records(track.id, rules.method)
-    due = _due(ledger, track, records, as_of)
+    place = track_store(track, data)
+    due = _due(ledger, track, records, as_of, _replaced(place, records) if rules.method == "gacos" else set())
     if not due:
         return done
-    place = track_store(track, data)
     _, attributes = read_look(place.geometry_path)
     search = _Search(site, track, place, ledger, attributes, as_of, records, done)
     began, in_a_row = time.monotonic(), 0
@@ -115,7 +115,9 @@ def fetch_weather(
     return done
 
 
-def _due(ledger: Ledger, track: Track, records: dict[date, WeatherRecord], as_of: datetime) -> list[date]:
+def _due(
+    ledger: Ledger, track: Track, records: dict[date, WeatherRecord], as_of: datetime, replaced: set[date]
+) -> list[date]:
     """Acquisitions of the stack whose delay is to be asked for now, in the order of `fetch_weather`."""
     accepted = ledger.revisions.accepted_interferograms(track.id)
     days = {day for entry in accepted for day in (entry.reference, entry.secondary)}
@@ -130,7 +132,22 @@ def _due(ledger: Ledger, track: Track, records: dict[date, WeatherRecord], as_of
         queued = record is not None and record.request_id is not None
         return queued, record.tried_at.timestamp() if record is not None and queued else 0.0, -day.toordinal()
 
-    return sorted(days - waiting, key=turn)
+    return sorted(days - (waiting - replaced), key=turn)
+
+
+def _replaced(place: TrackStore, records: dict[date, WeatherRecord]) -> set[date]:
+    """Acquisitions that have a delay from GACOS whose file is another one now: somebody asked GACOS again."""
+    return {
+        day
+        for day, record in records.items()
+        if record.source_sha256 is not None
+        and (file := _gacos_file(place, day)).is_file()
+        and sha256_of(file) != record.source_sha256
+    }
+
+
+def _gacos_file(place: TrackStore, day: date) -> Path:
+    return place.folder / "gacos" / f"{day:%Y%m%d}.ztd"
 
 
 @dataclass(frozen=True)
@@ -199,7 +216,7 @@ class _Search:
         return self._keep(day, state, grib, era5_delay(grib, self.place.geometry_path))
 
     def from_gacos(self, day: date) -> StoredDelay | None:
-        ztd = self.place.folder / "gacos" / f"{day:%Y%m%d}.ztd"
+        ztd = _gacos_file(self.place, day)
         if not ztd.is_file():
             return None
         # The file says nothing about its day, only its name does.
