@@ -24,6 +24,7 @@ from shapely import contains_xy, from_wkt
 
 from sagwatch.domain.delay import DelayState, StoredDelay
 from sagwatch.domain.grid import Grid
+from sagwatch.engine.arrays import map_array
 from sagwatch.engine.corrections import (
     Corrections,
     CorrectionSettings,
@@ -34,7 +35,7 @@ from sagwatch.engine.corrections import (
     without_topography,
 )
 from sagwatch.engine.delay_files import DELAY
-from sagwatch.engine.interferogram import map_array, open_hdf5, read_attributes, write_attributes
+from sagwatch.engine.interferogram import open_hdf5, read_attributes, write_attributes
 from sagwatch.engine.manifest import WHOLE_RECORD, Manifest
 from sagwatch.engine.revision_files import create_view, write_lines
 from sagwatch.engine.velocity import Window, elapsed_years, fit_windows

@@ -5,17 +5,15 @@ Each file is a MintPy stack of one pair, so every MintPy tool can look at it by 
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import h5py
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from sagwatch.engine.files import file_aside, sha256_of
 from sagwatch.errors import BadInputError, BadProductError, BadRevisionError
@@ -164,44 +162,6 @@ def open_hdf5(path: Path) -> h5py.File:
     except FileNotFoundError:
         raise BadRevisionError(f"{path} is missing; restore it from a backup or fetch it again") from None
     except OSError as problem:
-        raise BadRevisionError(f"{path} cannot be read, it may be damaged: {problem}") from problem
-
-
-def map_array(path: Path, name: str, *, writable: bool = False) -> NDArray[Any]:
-    """Map a dataset that lies in one piece.
-
-    Raises
-    ------
-    BadRevisionError
-        The file is missing or damaged.
-    """
-    with open_hdf5(path) as file:
-        if name not in file:
-            raise BadRevisionError(f"{path} has no {name}; it may be damaged")
-        dataset = file[name]
-        offset, shape, dtype = dataset.id.get_offset(), dataset.shape, dataset.dtype
-    return map_at(path, offset, shape, dtype, writable=writable)
-
-
-def map_at(
-    path: Path, offset: int, shape: tuple[int, ...], dtype: DTypeLike, *, writable: bool = False
-) -> NDArray[Any]:
-    """Map an array whose place in the file is known.
-
-    Raises
-    ------
-    BadRevisionError
-        The file is missing or damaged.
-    OSError
-        The disk has no room for an array that is to be filled.
-    """
-    if writable:
-        # Otherwise the file is a hole, and a full disk is a SIGBUS at the first pixel: the process dies without a word.
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), offset, math.prod(shape) * np.dtype(dtype).itemsize)
-    try:
-        return np.memmap(path, dtype, "r+" if writable else "r", offset, shape)
-    except (OSError, ValueError) as problem:
         raise BadRevisionError(f"{path} cannot be read, it may be damaged: {problem}") from problem
 
 

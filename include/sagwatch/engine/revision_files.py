@@ -14,19 +14,19 @@ from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
+from sagwatch.engine.arrays import OpenArray, OpenArrays, create_array
 from sagwatch.engine.files import ASIDE, sha256_of
 from sagwatch.engine.interferogram import (
     COHERENCE,
     COMPONENT,
     PHASE,
     StoredInterferogram,
-    map_at,
     open_hdf5,
     read_attributes,
     write_attributes,
 )
 from sagwatch.engine.manifest import WHOLE_RECORD, ReferencePoint, RevisionSettings, Sealed
-from sagwatch.engine.sealed import LOS, PAIRS, STACK, Made, create_array
+from sagwatch.engine.sealed import LOS, PAIRS, STACK, Made
 from sagwatch.engine.stack import KnownPair, Stack
 from sagwatch.engine.update import (
     Base,
@@ -90,11 +90,12 @@ def write_solution(folder: Path, update: Update) -> tuple[list[Made], set[int]]:
     first epochs of the base's blocks that stay although they were solved again.
     """
     template = _solution_template(folder / _TEMPLATE, update)
-    layers = _open_layers(folder, template, update)
     land = _write_land(folder, template)
-    blocks, checkpoints = open_files(folder, update)
-    patches, same = update.solve(layers, blocks, checkpoints, land)
-    made = apply_patches(folder, update.plan, patches)
+    with OpenArrays() as arrays:
+        layers = _open_layers(folder, template, update, arrays)
+        blocks, checkpoints = open_files(folder, update, arrays)
+        patches, same = update.solve(layers, blocks, checkpoints, land)
+        made = apply_patches(folder, update, patches, arrays)
     write_state(folder, update.stack, update.facts, stale_after(update.plan, update.stale, patches))
     for block in blocks:
         if block.made.epoch in same:
@@ -274,7 +275,7 @@ def _open_file(template: Path, path: Path, file_type: str, unit: str) -> h5py.Fi
     return file
 
 
-def _open_layers(folder: Path, template: Path, update: Update) -> Layers:
+def _open_layers(folder: Path, template: Path, update: Update, arrays: OpenArrays) -> Layers:
     """Make the files without time, their pixels still to be written."""
     shape = update.stack.shape
     single = (
@@ -285,11 +286,12 @@ def _open_layers(folder: Path, template: Path, update: Update) -> Layers:
         ("maskRedundancy.h5", "mask", np.bool_, "mask"),
         ("maskTempCoh.h5", "mask", np.bool_, "mask"),
     )
-    arrays = []
+    n_pixels = update.n_pixels
+    layers: list[OpenArray] = []
     for file_name, dataset, kind, file_type in single:
         with _open_file(template, folder / file_name, file_type, "1") as file:
             at = create_array(file, dataset, shape, kind)
-        arrays.append(map_at(folder / file_name, at, (shape[0] * shape[1],), kind, writable=True))
+        layers += arrays.open(folder / file_name, n_pixels, [(at, kind)])
     windows: dict[str, tuple[str, Window | None]] = {WHOLE_RECORD.name: ("velocity.h5", None)}
     windows |= {window.name: ("velocityWindows.h5", window) for window in update.settings.windows}
     lines, line_epochs = {}, {}
@@ -299,12 +301,9 @@ def _open_layers(folder: Path, template: Path, update: Update) -> Layers:
             for name, (of_file, window) in windows.items():
                 if of_file == file_name:
                     places[name] = _create_line(file, "" if window is None else f"_{name}", window, shape)
-        for name, offsets in places.items():
-            *lines[name], line_epochs[name] = (
-                map_at(folder / file_name, at, (shape[0] * shape[1],), kind, writable=True)
-                for at, kind in offsets
-            )
-    agreement, coherence, observations, parts, redundant, reliable = arrays
+        for name, of_line in places.items():
+            *lines[name], line_epochs[name] = arrays.open(folder / file_name, n_pixels, of_line)
+    agreement, coherence, observations, parts, redundant, reliable = layers
     return Layers(agreement, coherence, observations, parts, redundant, reliable, lines, line_epochs)
 
 

@@ -21,12 +21,11 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from h5py import h5d, h5p, h5s, h5t
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from sagwatch.engine import kernel
+from sagwatch.engine.arrays import OpenArray, OpenArrays, create_array, map_arrays
 from sagwatch.engine.files import ASIDE, flush
-from sagwatch.engine.interferogram import map_array, map_at
 from sagwatch.engine.manifest import Sealed
 from sagwatch.engine.window import Checkpoint
 from sagwatch.errors import BadRevisionError
@@ -35,17 +34,6 @@ SERIES, CHECKPOINTS, STACK = "series", "checkpoints", "stack"
 KINDS = (SERIES, CHECKPOINTS, STACK)
 LOS, PAIRS = "timeseries", "pairsPerEpoch"
 _HASH_LETTERS = 16
-
-
-def create_array(file: h5py.File, name: str, shape: Sequence[int], dtype: DTypeLike) -> int:
-    """Reserve a dataset in one piece; return where its pixels begin. It is filled through a map of the closed file."""
-    properties = h5p.create(h5p.DATASET_CREATE)
-    properties.set_layout(h5d.CONTIGUOUS)
-    properties.set_alloc_time(h5d.ALLOC_TIME_EARLY)
-    properties.set_fill_time(h5d.FILL_TIME_NEVER)
-    properties.set_obj_track_times(False)
-    kind = h5t.py_create(np.dtype(dtype), logical=True)
-    return h5d.create(file.id, name.encode(), kind, h5s.create_simple(tuple(shape)), properties).get_offset()
 
 
 @dataclass(frozen=True)
@@ -67,30 +55,23 @@ class OpenBlock:
     """A block of the series that is being filled, rows by epoch."""
 
     made: Made
-    los_m: NDArray[np.float32]
-    pairs: NDArray[np.uint8]
+    los_m: OpenArray
+    pairs: OpenArray
 
 
-def open_block(made: Made, shape: tuple[int, int]) -> OpenBlock:
+def open_block(made: Made, shape: tuple[int, int], arrays: OpenArrays) -> OpenBlock:
     """Make a block whose pixels are still to be written."""
     with h5py.File(made.path, "w", libver="latest") as file:
         los_at = create_array(file, LOS, (made.length, *shape), np.float32)
         pairs_at = create_array(file, PAIRS, (made.length, *shape), np.uint8)
-    flat = made.length, shape[0] * shape[1]
-    return OpenBlock(
-        made,
-        map_at(made.path, los_at, flat, np.float32, writable=True),
-        map_at(made.path, pairs_at, flat, np.uint8, writable=True),
-    )
+    places = (los_at, np.float32), (pairs_at, np.uint8)
+    return OpenBlock(made, *arrays.open(made.path, shape[0] * shape[1], places))
 
 
 def read_block(track: Path, sealed: Sealed) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Map a block's displacements and pairs per epoch, (n_epochs, n_pixels)."""
-    path = track / sealed.name
-    return (
-        map_array(path, LOS).reshape(sealed.length, -1),
-        map_array(path, PAIRS).reshape(sealed.length, -1),
-    )
+    los_m, pairs = map_arrays(track / sealed.name, LOS, PAIRS)
+    return los_m.reshape(sealed.length, -1), pairs.reshape(sealed.length, -1)
 
 
 @dataclass(frozen=True)
@@ -98,27 +79,24 @@ class OpenCheckpoint:
     """A checkpoint that is being filled."""
 
     made: Made
-    floats: NDArray[np.float64]
-    counts: NDArray[np.uint16]
+    floats: OpenArray
+    counts: OpenArray
 
 
-def open_checkpoint(made: Made, n_pixels: int) -> OpenCheckpoint:
+def open_checkpoint(made: Made, n_pixels: int, arrays: OpenArrays) -> OpenCheckpoint:
     """Make a checkpoint whose pixels are still to be written."""
     floats, counts = (kernel.float_rows(made.length), n_pixels), (kernel.count_rows(made.length), n_pixels)
     with h5py.File(made.path, "w", libver="latest") as file:
         floats_at = create_array(file, "floats", floats, np.float64)
         counts_at = create_array(file, "counts", counts, np.uint16)
-    return OpenCheckpoint(
-        made,
-        map_at(made.path, floats_at, floats, np.float64, writable=True),
-        map_at(made.path, counts_at, counts, np.uint16, writable=True),
-    )
+    places = (floats_at, np.float64), (counts_at, np.uint16)
+    return OpenCheckpoint(made, *arrays.open(made.path, n_pixels, places))
 
 
 def read_checkpoint(track: Path, sealed: Sealed) -> Checkpoint:
     """Map a checkpoint; nothing is read before it is used."""
     path = track / sealed.name
-    floats, counts = map_array(path, "floats"), map_array(path, "counts")
+    floats, counts = map_arrays(path, "floats", "counts")
     rows = kernel.float_rows(sealed.length), kernel.count_rows(sealed.length)
     if (floats.shape[0], counts.shape[0]) != rows:
         raise BadRevisionError(f"{path} does not reach {sealed.length} epochs; it may be damaged")

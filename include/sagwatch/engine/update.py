@@ -8,7 +8,6 @@ everything is solved again. Nothing in common, another configuration or another 
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.engine import kernel
-from sagwatch.engine.interferogram import StoredInterferogram, map_array
+from sagwatch.engine.arrays import OpenArray, OpenArrays
+from sagwatch.engine.interferogram import StoredInterferogram
 from sagwatch.engine.lines import fit_range
 from sagwatch.engine.manifest import (
     WHOLE_RECORD,
@@ -34,8 +34,6 @@ from sagwatch.engine.manifest import (
 )
 from sagwatch.engine.sealed import (
     CHECKPOINTS,
-    LOS,
-    PAIRS,
     SERIES,
     Made,
     OpenBlock,
@@ -65,7 +63,10 @@ log = logging.getLogger(__name__)
 Day = TypeVar("Day", date, int)
 Mapped = TypeVar("Mapped")
 
-_FEWEST_PIXELS, _MOST_PIXELS = 1024, 8192
+_FEWEST_PIXELS = 1024
+# What the arrays of a strip take at most: with more, a processor's caches are of no use any more; with less, an update
+# is many small calls.
+_STRIP_BYTES = 128 * 2**20
 # Pixels by the epoch of a checkpoint that does not hold for them.
 Stale = Mapping[int, NDArray[np.int64]]
 StoredBlock = tuple[NDArray[np.float32], NDArray[np.uint8]]
@@ -165,14 +166,14 @@ class Layers:
     ``lines`` and ``line_epochs`` are by window; the whole record's name is `WHOLE_RECORD`.
     """
 
-    temporal_coherence: NDArray[np.float32]
-    mean_coherence: NDArray[np.float32]
-    n_observations: NDArray[np.float32]
-    parts: NDArray[np.uint16]
-    redundant: NDArray[np.bool_]
-    reliable: NDArray[np.bool_]
-    lines: Mapping[str, Sequence[NDArray[Any]]]
-    line_epochs: Mapping[str, NDArray[Any]]
+    temporal_coherence: OpenArray
+    mean_coherence: OpenArray
+    n_observations: OpenArray
+    parts: OpenArray
+    redundant: OpenArray
+    reliable: OpenArray
+    lines: Mapping[str, Sequence[OpenArray]]
+    line_epochs: Mapping[str, OpenArray]
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,12 @@ class Update:
                 self._mapped[epoch] = _intact(base.track, sealed, read_block)
             return self._mapped[epoch]
 
+    def stored_before(self, block: Sealed) -> StoredBlock:
+        """One of the plan's blocks, mapped."""
+        if (stored := self.stored(block.epoch)) is None:
+            raise BadRevisionError(f"{block.name} is not of its epochs: a fault of Sagwatch, report it")
+        return stored
+
     @cached_property
     def _of_base(self) -> dict[int, Sealed]:
         if self.plan.base is None:
@@ -301,8 +308,10 @@ class Update:
         epochs = self.stack.network.n_epochs - self.plan.first
         made = sum(8 * kernel.float_rows(self.stack.network.reach(epoch)) + 40 for epoch in self.emitted)
         per_pixel = 8 * pairs + 16 * epochs + made + 200
-        most = self.effort.memory_bytes // (per_pixel * self.effort.n_threads)
-        size = int(np.clip(most, _FEWEST_PIXELS, _MOST_PIXELS))
+        threads = self.effort.n_threads
+        most = min(self.effort.memory_bytes // threads, _STRIP_BYTES) // per_pixel
+        # Every thread gets a strip.
+        size = max(min(most, -(-self.n_pixels // threads)), _FEWEST_PIXELS)
         return [slice(a, min(a + size, self.n_pixels)) for a in range(0, self.n_pixels, size)]
 
     def renew(self, strip: slice, pairs: PairFiles) -> Renewed:
@@ -342,10 +351,7 @@ class Update:
             if block.after > first:
                 skipped = max(first - block.epoch, 0)
                 rows = slice(block.epoch + skipped - first, block.after - first)
-                if (stored := self.stored(block.epoch)) is None:
-                    raise BadRevisionError(
-                        f"{block.name} is not of its epochs: a fault of Sagwatch, report it"
-                    )
+                stored = self.stored_before(block)
                 los_m[rows], pairs[rows] = stored[0][skipped:, strip], stored[1][skipped:, strip]
         los_m[newest.first - first :], pairs[newest.first - first :] = newest.los_m, new_pairs
         for pixels, solution in renewed.older:
@@ -405,11 +411,11 @@ class StripWork:
         changed = set()
         for block in self.blocks:
             rows = slice(block.made.epoch - newest.first, block.made.epoch - newest.first + block.made.length)
-            block.los_m[:, strip], block.pairs[:, strip] = newest.los_m[rows], pairs[rows]
+            block.los_m[strip], block.pairs[strip] = newest.los_m[rows], pairs[rows]
             if np.any(self._is_news(block.made.epoch, strip, newest.los_m[rows], pairs[rows])):
                 changed.add(block.made.epoch)
         for target, made in zip(self.checkpoints, newest.checkpoints, strict=True):
-            target.floats[:, strip], target.counts[:, strip] = made.floats, made.counts
+            target.floats[strip], target.counts[strip] = made.floats, made.counts
         self._fill_layers(strip, renewed)
         return [
             patch for older in renewed.older for patch in self._patches(strip, newest.first, *older)
@@ -492,37 +498,44 @@ class StripWork:
             self.layers.line_epochs[window.name][strip] = n_epochs
 
 
-def open_files(aside: Path, update: Update) -> tuple[list[OpenBlock], list[OpenCheckpoint]]:
+def open_files(
+    aside: Path, update: Update, arrays: OpenArrays
+) -> tuple[list[OpenBlock], list[OpenCheckpoint]]:
     """Make the blocks and checkpoints that an update fills, in a folder aside."""
     network, size = update.stack.network, update.effort.block_epochs
     blocks = [
-        open_block(Made.aside(aside, SERIES, epoch, min(size, network.n_epochs - epoch)), update.stack.shape)
+        open_block(
+            Made.aside(aside, SERIES, epoch, min(size, network.n_epochs - epoch)), update.stack.shape, arrays
+        )
         for epoch in range(update.plan.first, network.n_epochs, size)
     ]
     checkpoints = [
-        open_checkpoint(Made.aside(aside, CHECKPOINTS, epoch, network.reach(epoch)), update.n_pixels)
+        open_checkpoint(Made.aside(aside, CHECKPOINTS, epoch, network.reach(epoch)), update.n_pixels, arrays)
         for epoch in update.emitted
     ]
     return blocks, checkpoints
 
 
-def apply_patches(aside: Path, plan: Plan, patches: Sequence[Patch]) -> list[Made]:
+def apply_patches(aside: Path, update: Update, patches: Sequence[Patch], arrays: OpenArrays) -> list[Made]:
     """Write what is news of a few pixels into new versions of older blocks, in the folder aside."""
-    if plan.base is None or not patches:
+    if not patches:
         return []
     first = min(patch.first for patch in patches)
     written = []
-    for block in plan.blocks:
+    for block in update.plan.blocks:
         if block.epoch < first:
             continue
-        written.append(made := Made.aside(aside, SERIES, block.epoch, block.length))
-        _copy(plan.base.track / block.name, made.path)
-        los_m = map_array(made.path, LOS, writable=True).reshape(block.length, -1)
-        pairs = map_array(made.path, PAIRS, writable=True).reshape(block.length, -1)
-        for patch in patches:
-            if patch.first <= block.epoch:
-                source = slice(block.epoch - patch.first, block.after - patch.first)
-                los_m[:, patch.pixels], pairs[:, patch.pixels] = patch.los_m[source], patch.pairs[source]
+        news = [patch for patch in patches if patch.first <= block.epoch]
+        made = Made.aside(aside, SERIES, block.epoch, block.length)
+        opened, stored = open_block(made, update.stack.shape, arrays), update.stored_before(block)
+        for row in range(block.length):
+            los_m, pairs = stored[0][row].copy(), stored[1][row].copy()
+            for patch in news:
+                source = block.epoch - patch.first + row
+                los_m[patch.pixels], pairs[patch.pixels] = patch.los_m[source], patch.pairs[source]
+            opened.los_m.write_row(row, los_m)
+            opened.pairs.write_row(row, pairs)
+        written.append(made)
     return written
 
 
@@ -561,8 +574,3 @@ def _intact(track: Path, sealed: Sealed, read: Callable[[Path, Sealed], Mapped])
 
 def _as_bytes(pairs_per_epoch: NDArray[np.uint16]) -> NDArray[np.uint8]:
     return np.minimum(pairs_per_epoch, 255).astype(np.uint8)
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
-    target.chmod(0o644)
