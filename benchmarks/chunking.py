@@ -63,7 +63,7 @@ def write_piece(path: Path, values: NDArray[np.float32], chunks: tuple[int, int,
     """Write a file of some epochs, durably."""
     with h5py.File(path, "w", libver="latest") as file:
         if chunks is None:
-            place = create_array(file, _NAME, values.shape, np.float32), np.float32
+            place = create_array(file, _NAME, values.shape, np.float32).get_offset(), np.float32
         else:
             file.create_dataset(_NAME, data=values, chunks=chunks)
     if chunks is None:

@@ -19,15 +19,15 @@ from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.errors import BadRevisionError
 
 
-def create_array(file: h5py.File, name: str, shape: Sequence[int], dtype: DTypeLike) -> int:
-    """Reserve a dataset in one piece; return where its pixels begin. It is filled when the file is closed."""
+def create_array(file: h5py.File, name: str, shape: Sequence[int], dtype: DTypeLike) -> h5d.DatasetID:
+    """Reserve a dataset in one piece, which is filled when the file is closed: its ``get_offset()`` says where."""
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_layout(h5d.CONTIGUOUS)
     properties.set_alloc_time(h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5d.FILL_TIME_NEVER)
     properties.set_obj_track_times(False)
     kind = h5t.py_create(np.dtype(dtype), logical=True)
-    return h5d.create(file.id, name.encode(), kind, h5s.create_simple(tuple(shape)), properties).get_offset()
+    return h5d.create(file.id, name.encode(), kind, h5s.create_simple(tuple(shape)), properties)
 
 
 class OpenArray:
@@ -98,9 +98,10 @@ def map_arrays(path: Path, *names: str) -> list[NDArray[Any]]:
         The file is missing or damaged.
     """
     with open_hdf5(path) as file:
-        if absent := [name for name in names if name not in file]:
-            raise BadRevisionError(f"{path} has no {absent[0]}; it may be damaged")
-        places = [(file[name].id.get_offset(), file[name].shape, file[name].dtype) for name in names]
+        found = [file.get(name) for name in names]
+        if None in found:
+            raise BadRevisionError(f"{path} has no {names[found.index(None)]}; it may be damaged")
+        places = [(dataset.id.get_offset(), dataset.shape, dataset.dtype) for dataset in found]
     with path.open("rb") as content:
         size = os.fstat(content.fileno()).st_size
         # To read past a file's end kills the process.

@@ -20,7 +20,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from sagwatch.engine.checks import Finding
-from sagwatch.engine.interferogram import COHERENCE, COMPONENT, PHASE, StoredInterferogram, open_hdf5
+from sagwatch.engine.interferogram import COHERENCE, COMPONENT, PHASE, PairKey, StoredInterferogram, open_hdf5
 from sagwatch.engine.network import Network
 from sagwatch.errors import BadRevisionError
 
@@ -81,6 +81,10 @@ class Stack:
     def dates(self) -> tuple[date, ...]:
         """All epochs, rising."""
         return tuple(sorted({day for member in self.members for day in (member.reference, member.secondary)}))
+
+    @cached_property
+    def keys(self) -> tuple[PairKey, ...]:
+        return tuple(member.key for member in self.members)
 
     @cached_property
     def network(self) -> Network:

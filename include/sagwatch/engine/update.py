@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from sagwatch.engine import kernel
 from sagwatch.engine.arrays import OpenArray, OpenArrays
-from sagwatch.engine.interferogram import StoredInterferogram
+from sagwatch.engine.interferogram import PairKey
 from sagwatch.engine.lines import fit_range
 from sagwatch.engine.manifest import (
     WHOLE_RECORD,
@@ -30,7 +30,6 @@ from sagwatch.engine.manifest import (
     ReferencePoint,
     RevisionSettings,
     Sealed,
-    check_sealed,
 )
 from sagwatch.engine.sealed import (
     CHECKPOINTS,
@@ -38,6 +37,7 @@ from sagwatch.engine.sealed import (
     Made,
     OpenBlock,
     OpenCheckpoint,
+    Shared,
     open_block,
     open_checkpoint,
     read_block,
@@ -56,12 +56,11 @@ from sagwatch.engine.window import (
     set_reference,
     solve_from,
 )
-from sagwatch.errors import BadRevisionError, DamagedBaseError
+from sagwatch.errors import BadRevisionError
 
 log = logging.getLogger(__name__)
 
 Day = TypeVar("Day", date, int)
-Mapped = TypeVar("Mapped")
 
 _FEWEST_PIXELS = 1024
 # What the arrays of a strip take at most: with more, a processor's caches are of no use any more; with less, an update
@@ -109,6 +108,11 @@ class Plan:
         return (*self.blocks, *self.checkpoints, *(block for block in solved_again if block.epoch in same))
 
     @cached_property
+    def unchanged(self) -> frozenset[PairKey]:
+        """The base's interferograms. One that was replaced under its name is another one."""
+        return frozenset(() if self.base is None else self.base.manifest.keys)
+
+    @cached_property
     def first_pair(self) -> int:
         """The first pair that is read, in the stack's order."""
         return int(np.searchsorted(self.stack.network.earlier, self.first))
@@ -118,9 +122,7 @@ def make_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
     """Compare the wanted interferograms with those of the base."""
     if base is None or base.manifest.block_epochs != effort.block_epochs:
         return Plan(stack, None, (), ())
-    changed = {key_of(member) for member in stack.members} ^ {
-        key_of(member) for member in base.manifest.members
-    }
+    changed = set(stack.keys) ^ set(base.manifest.keys)
     earliest = min((key[0] for key in changed), default=stack.dates[-1])
     epochs = base.manifest.epochs
     holds = tuple(
@@ -152,11 +154,6 @@ def still_holds(epoch: int, reach: int, before: Sequence[Day], after: Sequence[D
     """
     rim = slice(0, epoch + reach + 1)
     return before[epoch] <= earliest and before[rim] == after[rim] and epoch + reach < len(after) - 1
-
-
-def key_of(member: StoredInterferogram) -> tuple[date, date, str, str]:
-    """What makes an interferogram another one; its baseline may be unknown, and NaN is never equal."""
-    return member.reference, member.secondary, member.id, member.sha256
 
 
 @dataclass(frozen=True)
@@ -208,6 +205,7 @@ class Update:
     reference: ReferencePoint
     facts: Mapping[str, KnownPair] = field(repr=False)
     effort: Effort
+    shared: Shared
     stale: Stale = field(default_factory=dict, repr=False)
 
     @property
@@ -248,13 +246,12 @@ class Update:
 
     def stored(self, epoch: int) -> StoredBlock | None:
         """The base's block that begins at an epoch, mapped; None if it has none or if it is of other epochs."""
-        base, sealed = self.plan.base, self._of_base.get(epoch)
-        if base is None or sealed is None:
+        if (sealed := self._of_base.get(epoch)) is None:
             return None
         with self._mapping:
             if epoch not in self._mapped:
-                # Hashed, because windows and the next revisions take it as it is.
-                self._mapped[epoch] = _intact(base.track, sealed, read_block)
+                # Checked, because windows and the next revisions take it as it is.
+                self._mapped[epoch] = self.shared.take(sealed, read_block)
             return self._mapped[epoch]
 
     def stored_before(self, block: Sealed) -> StoredBlock:
@@ -378,17 +375,14 @@ class Update:
         )
 
     def _taken(self, sealed: Sealed, strip: slice) -> Taken:
-        base = self.plan.base
-        if base is None:
-            raise BadRevisionError("a batch has no checkpoint: this is a fault of Sagwatch, report it")
         stale = self.stale.get(sealed.epoch, np.zeros(0, np.int64)) - strip.start
         inside = stale[(stale >= 0) & (stale < strip.stop - strip.start)]
-        return Taken(sealed.epoch, lambda: self._checkpoint(base, sealed).of(strip), inside)
+        return Taken(sealed.epoch, lambda: self._checkpoint(sealed).of(strip), inside)
 
-    def _checkpoint(self, base: Base, sealed: Sealed) -> Checkpoint:
+    def _checkpoint(self, sealed: Sealed) -> Checkpoint:
         with self._mapping:
             if sealed.epoch not in self._mapped_checkpoints:
-                self._mapped_checkpoints[sealed.epoch] = _intact(base.track, sealed, read_checkpoint)
+                self._mapped_checkpoints[sealed.epoch] = self.shared.take(sealed, read_checkpoint)
             return self._mapped_checkpoints[sealed.epoch]
 
 
@@ -555,21 +549,6 @@ def stale_after(plan: Plan, known: Stale, patches: Sequence[Patch]) -> Stale:
         )
         for sealed in plan.checkpoints
     }
-
-
-def _intact(track: Path, sealed: Sealed, read: Callable[[Path, Sealed], Mapped]) -> Mapped:
-    """Map a shared file of the base that is what its hash says.
-
-    Raises
-    ------
-    DamagedBaseError
-        It is not.
-    """
-    try:
-        check_sealed(track, [sealed], hashes=True)
-        return read(track, sealed)
-    except BadRevisionError as problem:
-        raise DamagedBaseError(str(problem)) from problem
 
 
 def _as_bytes(pairs_per_epoch: NDArray[np.uint16]) -> NDArray[np.uint8]:
