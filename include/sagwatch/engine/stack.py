@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Self
 
@@ -63,7 +64,7 @@ class Stack:
     def __post_init__(self) -> None:
         if not self.members:
             raise BadRevisionError(str(Finding(104, True, "a revision needs at least one interferogram")))
-        if list(self.members) != sorted(self.members):
+        if list(self.keys) != sorted(self.keys):
             raise BadRevisionError("the interferograms of a stack must be sorted by their dates")
         counts = Counter((member.reference, member.secondary) for member in self.members)
         twice = [
@@ -173,7 +174,7 @@ class Stack:
 
 def make_stack(folder: Path, shape: tuple[int, int], members: Sequence[StoredInterferogram]) -> Stack:
     """Put interferograms, in any order, into a stack."""
-    return Stack(folder, shape, tuple(sorted(members)))
+    return Stack(folder, shape, tuple(sorted(members, key=attrgetter("key"))))
 
 
 class PairFiles:

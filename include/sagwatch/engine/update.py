@@ -44,13 +44,14 @@ from sagwatch.engine.sealed import (
     read_checkpoint,
 )
 from sagwatch.engine.stack import KnownPair, PairFiles, Stack
-from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE, elapsed_years, mintpy_years
+from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE, Window, elapsed_years, mintpy_years
 from sagwatch.engine.window import (
     Checkpoint,
     Effort,
     Renewed,
     Taken,
     WindowSolution,
+    as_bytes,
     emission_epochs,
     is_worth_keeping,
     set_reference,
@@ -66,6 +67,7 @@ _FEWEST_PIXELS = 1024
 # What the arrays of a strip take at most: with more, a processor's caches are of no use any more; with less, an update
 # is many small calls.
 _STRIP_BYTES = 128 * 2**20
+_PIECE_PIXELS = 8192
 # Pixels by the epoch of a checkpoint that does not hold for them.
 Stale = Mapping[int, NDArray[np.int64]]
 StoredBlock = tuple[NDArray[np.float32], NDArray[np.uint8]]
@@ -335,26 +337,30 @@ class Update:
         return renewed
 
     def history(
-        self, strip: slice, renewed: Renewed, first: int
+        self, strip: slice, renewed: Renewed, first: int, piece: slice
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Series and pairs per epoch of some pixels from an epoch on, the new solution over what is stored."""
+        """Series and pairs per epoch from an epoch on, the new solution over what is stored.
+
+        ``piece`` are pixels within the strip.
+        """
         newest = renewed.newest
-        new_pairs = _as_bytes(newest.pairs_per_epoch)
-        if first >= newest.first:
-            return newest.los_m[first - newest.first :], new_pairs[first - newest.first :]
-        los_m = np.empty((self.stack.network.n_epochs - first, strip.stop - strip.start), np.float32)
+        los_m = np.empty((self.stack.network.n_epochs - first, piece.stop - piece.start), np.float32)
         pairs = np.empty(los_m.shape, np.uint8)
+        here = slice(strip.start + piece.start, strip.start + piece.stop)
         for block in self.plan.blocks:
             if block.after > first:
                 skipped = max(first - block.epoch, 0)
                 rows = slice(block.epoch + skipped - first, block.after - first)
                 stored = self.stored_before(block)
-                los_m[rows], pairs[rows] = stored[0][skipped:, strip], stored[1][skipped:, strip]
-        los_m[newest.first - first :], pairs[newest.first - first :] = newest.los_m, new_pairs
+                los_m[rows], pairs[rows] = stored[0][skipped:, here], stored[1][skipped:, here]
+        skipped, begin = max(first - newest.first, 0), max(newest.first - first, 0)
+        los_m[begin:], pairs[begin:] = newest.los_m[skipped:, piece], renewed.pairs[skipped:, piece]
         for pixels, solution in renewed.older:
-            begin = max(first, solution.first)
-            los_m[begin - first :, pixels] = solution.los_m[begin - solution.first :]
-            pairs[begin - first :, pixels] = _as_bytes(solution.pairs_per_epoch[begin - solution.first :])
+            some = slice(*np.searchsorted(pixels, (piece.start, piece.stop)))
+            skipped, begin = max(first - solution.first, 0), max(solution.first - first, 0)
+            columns = pixels[some] - piece.start
+            los_m[begin:, columns] = solution.los_m[skipped:, some]
+            pairs[begin:, columns] = as_bytes(solution.pairs_per_epoch[skipped:, some])
         return los_m, pairs
 
     def in_memory(self) -> Past:
@@ -363,7 +369,7 @@ class Update:
         with PairFiles(self.stack, self.facts, self.plan.first_pair) as files:
             for strip in self.strips():
                 renewed = self.renew(strip, files)
-                los_m, pairs = self.history(strip, renewed, 0)
+                los_m, pairs = self.history(strip, renewed, 0, slice(0, strip.stop - strip.start))
                 parts.append((los_m, pairs, renewed.newest.temporal_coherence))
         los_m, pairs, agreement = (np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
         shape = self.stack.shape
@@ -401,12 +407,12 @@ class StripWork:
         """Returns what is news before the blocks, and the first epochs of the blocks in which something is."""
         renewed = self.update.renew(strip, self.pairs)
         newest = renewed.newest
-        pairs = _as_bytes(newest.pairs_per_epoch)
+        pairs = renewed.pairs
         changed = set()
         for block in self.blocks:
             rows = slice(block.made.epoch - newest.first, block.made.epoch - newest.first + block.made.length)
             block.los_m[strip], block.pairs[strip] = newest.los_m[rows], pairs[rows]
-            if np.any(self._is_news(block.made.epoch, strip, newest.los_m[rows], pairs[rows])):
+            if self._has_news(block.made.epoch, strip, newest.los_m[rows], pairs[rows]):
                 changed.add(block.made.epoch)
         for target, made in zip(self.checkpoints, newest.checkpoints, strict=True):
             target.floats[strip], target.counts[strip] = made.floats, made.counts
@@ -419,7 +425,7 @@ class StripWork:
         self, strip: slice, before: int, pixels: NDArray[np.int64], solution: WindowSolution
     ) -> Iterator[Patch]:
         """What of some pixels' older solution is news: from the first block on in which it is."""
-        pairs = _as_bytes(solution.pairs_per_epoch)
+        pairs = as_bytes(solution.pairs_per_epoch)
         for block in self.update.plan.blocks:
             if not solution.first <= block.epoch < before:
                 continue
@@ -433,6 +439,24 @@ class StripWork:
                     pairs[rows.start : before - solution.first, news],
                 )
                 pixels, solution, pairs = pixels[~news], solution.of(np.flatnonzero(~news)), pairs[:, ~news]
+
+    def _has_news(
+        self, epoch: int, strip: slice, los_m: NDArray[np.floating], pairs: NDArray[np.uint8]
+    ) -> bool:
+        """Whether any pixel of a strip differs; most blocks tell soon."""
+        starts = range(0, strip.stop - strip.start, _PIECE_PIXELS)
+        pieces = (slice(start, min(start + _PIECE_PIXELS, strip.stop - strip.start)) for start in starts)
+        return any(
+            np.any(
+                self._is_news(
+                    epoch,
+                    slice(strip.start + piece.start, strip.start + piece.stop),
+                    los_m[:, piece],
+                    pairs[:, piece],
+                )
+            )
+            for piece in pieces
+        )
 
     def _is_news(
         self,
@@ -469,27 +493,43 @@ class StripWork:
         self._fit_windows(strip, renewed)
 
     def _fit_windows(self, strip: slice, renewed: Renewed) -> None:
-        windows, dates = self.update.settings.windows, self.update.stack.dates
-        size = strip.stop - strip.start
-        firsts = {
-            window.name: next(
-                i for i, day in enumerate(dates) if (dates[-1] - day).days <= (window.days or 0)
+        dates, size = self.update.stack.dates, strip.stop - strip.start
+        years, fits = elapsed_years(dates), []
+        for window in self.update.settings.windows:
+            begin = next(i for i, day in enumerate(dates) if (dates[-1] - day).days <= (window.days or 0))
+            fits.append(
+                _Fit(window, begin, np.empty((kernel.LINE_ROWS, size), np.float32), np.empty(size, np.uint16))
             )
-            for window in windows
-        }
-        if not firsts:
-            return
-        first = min(firsts.values())
-        los_m, pairs = self.update.history(strip, renewed, first)
-        years = elapsed_years(dates)
-        for window in windows:
-            skip = firsts[window.name] - first
-            rows, n_epochs = np.empty((kernel.LINE_ROWS, size), np.float32), np.empty(size, np.uint16)
-            least = max(window.least_epochs, LEAST_EPOCHS_OF_A_LINE)
-            fit_range(0, size, years[first + skip :], los_m[skip:], pairs[skip:], least, rows, n_epochs)
-            for row, layer in enumerate(self.layers.lines[window.name]):
-                layer[strip] = rows[row]
-            self.layers.line_epochs[window.name][strip] = n_epochs
+        first = min((fit.first for fit in fits), default=len(dates))
+        # In pieces, so that the history of each stays in a processor's cache.
+        for start in range(0, size if fits else 0, _PIECE_PIXELS):
+            piece = slice(start, min(start + _PIECE_PIXELS, size))
+            los_m, pairs = self.update.history(strip, renewed, first, piece)
+            for fit in fits:
+                fit.add(piece, years[fit.first :], los_m[fit.first - first :], pairs[fit.first - first :])
+        for fit in fits:
+            for row, layer in enumerate(self.layers.lines[fit.window.name]):
+                layer[strip] = fit.line[row]
+            self.layers.line_epochs[fit.window.name][strip] = fit.n_epochs
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """The lines of a window, which begins at epoch ``first``, of a strip's pixels."""
+
+    window: Window
+    first: int
+    line: NDArray[np.float32]
+    n_epochs: NDArray[np.uint16]
+
+    def add(
+        self, piece: slice, years: NDArray[np.float64], los_m: NDArray[np.float32], pairs: NDArray[np.uint8]
+    ) -> None:
+        width = los_m.shape[1]
+        line, n_epochs = np.empty((kernel.LINE_ROWS, width), np.float32), np.empty(width, np.uint16)
+        least = max(self.window.least_epochs, LEAST_EPOCHS_OF_A_LINE)
+        fit_range(0, width, years, los_m, pairs, least, line, n_epochs)
+        self.line[:, piece], self.n_epochs[piece] = line, n_epochs
 
 
 def open_files(
@@ -549,7 +589,3 @@ def stale_after(plan: Plan, known: Stale, patches: Sequence[Patch]) -> Stale:
         )
         for sealed in plan.checkpoints
     }
-
-
-def _as_bytes(pairs_per_epoch: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    return np.minimum(pairs_per_epoch, 255).astype(np.uint8)
