@@ -30,6 +30,19 @@ def create_array(file: h5py.File, name: str, shape: Sequence[int], dtype: DTypeL
     return h5d.create(file.id, name.encode(), kind, h5s.create_simple(tuple(shape)), properties)
 
 
+def write_array(file: h5py.File, name: str, values: NDArray[Any]) -> None:
+    """Write a small array; on the low level, which is several times faster."""
+    create_array(file, name, values.shape, values.dtype).write(h5s.ALL, h5s.ALL, np.ascontiguousarray(values))
+
+
+def read_array(file: h5py.File, name: str) -> NDArray[Any]:
+    """Read a whole array, in the same way."""
+    dataset = h5d.open(file.id, name.encode())
+    values = np.empty(dataset.shape, dataset.dtype)
+    dataset.read(h5s.ALL, h5s.ALL, values)
+    return values
+
+
 class OpenArray:
     """Rows of pixels in a file that is being made; filled in pieces, from several threads if need be.
 

@@ -65,7 +65,7 @@ class Disk:
     """Flushes in the background, all at a time, because the disk writes together what waits for it together."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(_AT_A_TIME)
+        self._pool, self._hashing = ThreadPoolExecutor(_AT_A_TIME), ThreadPoolExecutor(os.cpu_count())
         self._jobs: list[Future[None]] = []
 
     def __enter__(self) -> Self:
@@ -75,6 +75,7 @@ class Disk:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.shutdown()
+        self._hashing.shutdown()
 
     def flush(self, paths: Iterable[Path]) -> None:
         """Begin to flush files, or folders' lists of names. Files may be renamed from now on."""
@@ -85,7 +86,7 @@ class Disk:
         for path in paths:
             path.chmod(0o444)
         self.flush(paths)
-        return dict(zip(paths, self._pool.map(sha256_of, paths), strict=True))
+        return dict(zip(paths, self._hashing.map(sha256_of, paths), strict=True))
 
     def wait(self) -> None:
         """Wait until everything is on the disk."""

@@ -13,7 +13,7 @@ from typing import Self
 
 import h5py
 import numpy as np
-from h5py import h5a, h5d, h5s, h5t
+from h5py import h5a, h5d, h5f, h5s, h5t
 from numpy.typing import NDArray
 
 from sagwatch.engine.files import file_aside, sha256_of
@@ -148,7 +148,15 @@ def read_layers(path: Path) -> Layers:
 def read_attributes(path: Path) -> dict[str, str]:
     """Read the attributes at the root of an HDF5 file."""
     with open_hdf5(path) as file:
-        return {key: str(value) for key, value in file.attrs.items()}
+        return dict(_attribute(file.id, place) for place in range(h5a.get_num_attrs(file.id)))
+
+
+def _attribute(place: h5f.FileID, index: int) -> tuple[str, str]:
+    attribute = h5a.open(place, index=index)
+    value = np.empty(attribute.shape, attribute.dtype)
+    attribute.read(value)
+    word = value[()]
+    return attribute.name.decode(), word.decode() if isinstance(word, bytes) else str(word)
 
 
 def write_attributes(thing: h5py.File | h5d.DatasetID, attributes: Mapping[str, str]) -> None:

@@ -290,10 +290,9 @@ def check_inputs(track: Path, manifest: Manifest, *, hashes: bool = False) -> No
     """
     check_sealed(track, manifest.shared, hashes=hashes)
     _check_delays(track, manifest.delays, hashes=hashes)
+    check_presence(track / "interferograms", manifest.members)
     if hashes:
         check_hashes(track / "interferograms", manifest.members)
-    else:
-        check_presence(track / "interferograms", manifest.members)
 
 
 def check_presence(folder: Path, members: Sequence[StoredInterferogram]) -> None:
@@ -306,8 +305,7 @@ def check_presence(folder: Path, members: Sequence[StoredInterferogram]) -> None
 
 
 def check_hashes(folder: Path, members: Sequence[StoredInterferogram]) -> None:
-    """Check that every interferogram is there and is the one that its hash names."""
-    check_presence(folder, members)
+    """Check that interferograms, which are there, are those that their hashes name."""
     for member in members:
         path = folder / f"{member.id}.h5"
         if sha256_of(path) != member.sha256:

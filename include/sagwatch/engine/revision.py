@@ -216,7 +216,7 @@ def _make(job: _Job, base: Base | None) -> None:
     facts = replace(stack, known=known).facts(reference.row, reference.column)
     check_reference(
         np.array([facts[member.id].reference_phase_rad for member in stack.members], np.float32),
-        [member.name for member in stack.members],
+        stack.names,
     )
     files_of_base = Shared.open(track)
     update = Update(plan, job.settings, reference, facts, effort, files_of_base, state.stale)
@@ -361,9 +361,9 @@ def _checked_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
     except BadRevisionError as problem:
         log.warning("%s; everything is solved anew", problem)
         plan = make_plan(stack, None, effort)
+    check_presence(stack.folder, stack.members)
     # Those of the base were checked when they came in, and are again by every audit.
     check_hashes(stack.folder, [member for member in stack.members if member.key not in plan.unchanged])
-    check_presence(stack.folder, stack.members)
     return plan
 
 

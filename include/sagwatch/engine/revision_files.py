@@ -15,7 +15,7 @@ from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
-from sagwatch.engine.arrays import OpenArray, OpenArrays, create_array
+from sagwatch.engine.arrays import OpenArray, OpenArrays, create_array, read_array, write_array
 from sagwatch.engine.files import ASIDE
 from sagwatch.engine.interferogram import (
     COHERENCE,
@@ -73,20 +73,28 @@ class State:
 def write_state(folder: Path, state: State) -> None:
     """Write what the next update takes over."""
     with h5py.File(folder / UPDATE_STATE, "w", libver="latest") as file:
-        file["id"] = np.array([*state.pairs], dtype="S")
+        write_array(file, "id", np.array([*state.pairs], dtype="S"))
         for entry in fields(KnownPair):
-            file[entry.name] = np.array([getattr(pair, entry.name) for pair in state.pairs.values()])
+            write_array(
+                file, entry.name, np.array([getattr(pair, entry.name) for pair in state.pairs.values()])
+            )
         sizes = [pixels.size for pixels in state.stale.values()]
-        file["stale_epoch"] = np.repeat(np.array([*state.stale], np.uint32), np.array(sizes, np.int64))
-        file["stale_pixel"] = np.concatenate([*state.stale.values(), np.zeros(0, np.int64)]).astype(np.uint32)
+        write_array(
+            file, "stale_epoch", np.repeat(np.array([*state.stale], np.uint32), np.array(sizes, np.int64))
+        )
+        write_array(
+            file,
+            "stale_pixel",
+            np.concatenate([*state.stale.values(), np.zeros(0, np.int64)]).astype(np.uint32),
+        )
 
 
 def read_state(folder: Path) -> State:
     """What an earlier revision left."""
     with open_hdf5(folder / UPDATE_STATE) as file:
-        ids = [name.decode() for name in file["id"][:]]
-        columns = [file[entry.name][:].tolist() for entry in fields(KnownPair)]
-        epochs, pixels = file["stale_epoch"][:], file["stale_pixel"][:].astype(np.int64)
+        ids = [name.decode() for name in read_array(file, "id").tolist()]
+        columns = [read_array(file, entry.name).tolist() for entry in fields(KnownPair)]
+        epochs, pixels = read_array(file, "stale_epoch"), read_array(file, "stale_pixel").astype(np.int64)
     return State(
         {name: KnownPair(*row) for name, row in zip(ids, zip(*columns, strict=True), strict=True)},
         {int(epoch): pixels[epochs == epoch] for epoch in np.unique(epochs)},
@@ -144,8 +152,8 @@ def write_series(folder: Path, update: Update, template: bytes, blocks: Sequence
         with _open_file(template, folder / file_name, "timeseries", unit) as file:
             sources = [(block.epoch, block.length, f"../../{block.name}") for block in blocks]
             create_view(file, dataset, (len(stack.dates), *stack.shape), kind, fill, sources)
-            file["date"] = np.array([f"{day:%Y%m%d}" for day in stack.dates], dtype="S8")
-            file["bperp"] = baselines_m
+            write_array(file, "date", np.array([f"{day:%Y%m%d}" for day in stack.dates], dtype="S8"))
+            write_array(file, "bperp", baselines_m)
 
 
 def read_line(path: Path, suffix: str) -> Line:
@@ -226,9 +234,9 @@ def write_stack(folder: Path, update: Update, attributes: Mapping[str, str], par
         write_attributes(file, {**attributes, "FILE_TYPE": "ifgramStack"})
         for name, kind, fill in _stack_layers(stack.members, update.facts):
             create_view(file, name, (len(stack.members), *stack.shape), kind, fill, sources)
-        file["date"] = np.array([member.name.split("_") for member in stack.members], dtype="S8")
-        file["bperp"] = stack.perpendicular_baselines_m[0]
-        file["dropIfgram"] = np.ones(len(stack.members), dtype=np.bool_)
+        write_array(file, "date", np.array([name.split("_") for name in stack.names], dtype="S8"))
+        write_array(file, "bperp", stack.perpendicular_baselines_m[0])
+        write_array(file, "dropIfgram", np.ones(len(stack.members), dtype=np.bool_))
 
 
 def create_view(
@@ -344,9 +352,9 @@ def _create_line(
 def _write_land(folder: Path, template: bytes) -> NDArray[np.bool_]:
     """Write MintPy's water mask from the geometry; return it flat."""
     with open_hdf5(folder / "inputs" / "geometryGeo.h5") as file:
-        land = file["waterMask"][:]
+        land = read_array(file, "waterMask")
     with _open_file(template, folder / "waterMask.h5", "waterMask", "1") as file:
-        file.create_dataset("waterMask", data=land, track_times=False)
+        write_array(file, "waterMask", land)
     return land.reshape(-1)
 
 

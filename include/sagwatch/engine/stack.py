@@ -88,6 +88,11 @@ class Stack:
         return tuple(member.key for member in self.members)
 
     @cached_property
+    def names(self) -> list[str]:
+        """MintPy's names of the pairs."""
+        return [member.name for member in self.members]
+
+    @cached_property
     def network(self) -> Network:
         index = {day: i for i, day in enumerate(self.dates)}
         return Network(
@@ -181,7 +186,7 @@ class PairFiles:
     """Reads phases and coherences of a stack's pairs, from one pair on; a context, because it keeps files mapped."""
 
     def __init__(self, stack: Stack, facts: Mapping[str, KnownPair], first_pair: int) -> None:
-        self._stack, self._facts = stack, facts
+        self._stack, self._facts, self._folder = stack, facts, str(stack.folder)
         # An update needs a few dozen pairs; those of a long record would be more maps than a process may have.
         kept = stack.members[first_pair:] if len(stack.members) - first_pair <= _MOST_MAPPED_PAIRS else ()
         self._kept = {member.id: self._map(member) for member in kept}
@@ -216,11 +221,15 @@ class PairFiles:
 
     def _map(self, member: StoredInterferogram) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The two layers, flat. A file that is cut short is refused here: to read past its end kills a process."""
-        path, known, size = self._stack.path(member), self._facts[member.id], self._stack.pixels
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size < max(known.phase_at, known.coherence_at) + 4 * size:
+        path, known, size = f"{self._folder}/{member.id}.h5", self._facts[member.id], self._stack.pixels
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            length = os.fstat(descriptor).st_size
+            if length < max(known.phase_at, known.coherence_at) + 4 * size:
                 raise BadRevisionError(str(Finding(107, True, f"{path} (pair {member.name}) is cut short")))
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            content = mmap.mmap(descriptor, length, access=mmap.ACCESS_READ)
+        finally:
+            os.close(descriptor)
         return (
             np.frombuffer(content, np.float32, size, known.phase_at),
             np.frombuffer(content, np.float32, size, known.coherence_at),
