@@ -66,6 +66,17 @@ class WeatherRecords:
         with self._ledger.begin() as session:
             return {row.date: _record(row) for row in session.scalars(statement)}
 
+    def day_of_source(self, track_id: str, source_sha256: str) -> date | None:
+        """The acquisition for which a file of this content was taken already."""
+        statement = (
+            select(models.WeatherDelay.date)
+            .where(models.WeatherDelay.track_id == track_id)
+            .where(models.WeatherDelay.source_sha256 == source_sha256)
+            .limit(1)
+        )
+        with self._ledger.begin() as session:
+            return session.scalar(statement)
+
     def obtained(
         self,
         track_id: str,
