@@ -111,10 +111,10 @@ def map_arrays(path: Path, *names: str) -> list[NDArray[Any]]:
         The file is missing or damaged.
     """
     with open_hdf5(path) as file:
-        found = [file.get(name) for name in names]
-        if None in found:
-            raise BadRevisionError(f"{path} has no {names[found.index(None)]}; it may be damaged")
-        places = [(dataset.id.get_offset(), dataset.shape, dataset.dtype) for dataset in found]
+        if absent := [name for name in names if name not in file]:
+            raise BadRevisionError(f"{path} has no {absent[0]}; it may be damaged")
+        found = [h5d.open(file.id, name.encode()) for name in names]
+        places = [(dataset.get_offset(), dataset.shape, dataset.dtype) for dataset in found]
     with path.open("rb") as content:
         size = os.fstat(content.fileno()).st_size
         # To read past a file's end kills the process.
