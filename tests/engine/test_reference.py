@@ -52,6 +52,7 @@ def test_the_most_coherent_pixel_is_not_taken_if_it_sinks(tmp_path):
     assert abs(trough()[point.row, point.column]) < 0.005
     assert coherence[point.row, point.column] > 0.7
     assert "mean coherence 0." in point.reason
+    assert "panel" not in point.reason, "nobody knows where they are"
     assert "mm/yr of the median" in point.reason
 
 
@@ -165,6 +166,7 @@ def test_candidates_lie_off_the_panels_and_near_the_area_in_height_and_say_so(tm
         max(abs(a.row - b.row), abs(a.column - b.column)) > 4 for a, b in itertools.combinations(ranked, 2)
     )
     assert "+0 m above the area's median" in ranked[0].reason
+    assert "on land, off the panels, " in ranked[0].reason
     ridge = next(one for one in ranked if one.above_area_m == 200.0)
     assert ridge.score == pytest.approx(ridge.mean_coherence * ridge.temporal_coherence / 5)
     with pytest.raises(

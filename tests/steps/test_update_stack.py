@@ -1,5 +1,7 @@
 """The step between ledger and engine: what it takes up, what it solves from the beginning, what stops it."""
 
+import re
+
 import h5py
 import numpy as np
 import pytest
@@ -186,3 +188,43 @@ def test_a_stack_in_order_has_nothing_in_its_way(stored):
     stored.accept(stored.until(stored.dates[9]))
 
     assert check_stack(stored.site, stored.track, stored.ledger, stored.data) == []
+
+
+def test_corrections_that_would_eat_a_trough_are_told_once_a_year(stored, monkeypatch, caplog):
+    rules = {"ramp": {"shape": "linear"}, "topography": {"estimate": True}}
+    stored.site = Site.model_validate(stored.site.model_dump() | {"corrections": rules})
+    monkeypatch.setattr("sagwatch.engine.correction_files.MOST_EATEN_BY_TOPOGRAPHY", 0.001)
+    monkeypatch.setattr("sagwatch.engine.corrections.LEAST_STEADY_PIXELS", 20)
+    stored.update(stored.until(stored.dates[22]))
+    ramp, topography, eaten = sorted(events(stored, "corrections"))
+    assert re.search(r"\[W120\] the linear ramp takes up to \d+% of a new trough of 300 m", ramp)
+    assert re.search(r"\[W121\] .*up to \d+% of a trough is taken for a height error; lower", topography)
+    assert re.search(r"\[W124\] the linear ramps grow with time.*taken \d+% of the velocity", eaten)
+    assert "[W120]" in caplog.text
+
+    stored.update(stored.until(stored.dates[23]))
+    assert len(events(stored, "corrections")) == 3, "told once"
+    by_hand = check_stack(stored.site, stored.track, stored.ledger, stored.data)
+    assert {"W120", "W121", "W124"} <= {finding.code for finding in by_hand}
+
+
+def test_an_acquisition_without_steady_ground_is_marked_and_told(stored, monkeypatch):
+    stored.site = Site.model_validate(
+        stored.site.model_dump() | {"corrections": {"ramp": {"shape": "linear"}}}
+    )
+    monkeypatch.setattr("sagwatch.engine.corrections.LEAST_STEADY_PIXELS", 20)
+    marked = stored.dates[7]
+
+    def nothing_seen(folder, manifest):
+        return [day for day in manifest.epochs if day == marked]
+
+    for module in ("sagwatch.steps.update_stack", "sagwatch.engine.correction_files"):
+        monkeypatch.setattr(f"{module}.corrected_by_average", nothing_seen)
+    stored.update(stored.until(stored.dates[10]))
+
+    assert any(
+        f"[W122] the average of the other acquisitions corrects {marked}" in text
+        for text in events(stored, "corrections")
+    )
+    row = stored.ledger.revisions.newest(stored.track.id)
+    assert row.summary["average_correction"] == [f"{marked}"]

@@ -64,6 +64,24 @@ MATTERS = {
     109: Matter(
         "a network in pieces", "order a pair that joins them: network.bridge, or a larger network.max_days"
     ),
+    120: Matter(
+        "a ramp would eat a trough",
+        "set corrections.ramp.shape to none, or draw the panels into the mine plan so that they are left out",
+    ),
+    121: Matter(
+        "a height error would eat a trough",
+        "lower corrections.topography.polynomial_order, or set corrections.topography.estimate to false",
+    ),
+    122: Matter(
+        "too little steady ground",
+        "lower corrections.exclude_around_faces_m, or set corrections.ramp.shape to none and the troposphere's method "
+        "to era5",
+    ),
+    123: Matter("no delay at the reference point", "choose another reference point: re-reference"),
+    124: Matter(
+        "a ramp has eaten motion",
+        "set corrections.ramp.shape to none, or draw what moves into the mine plan so that it is left out",
+    ),
 }
 
 

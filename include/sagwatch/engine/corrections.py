@@ -21,19 +21,30 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from math import factorial
+from math import ceil, factorial, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sagwatch.engine.velocity import elapsed_years, mintpy_years
+from sagwatch.engine.velocity import mintpy_years
 from sagwatch.errors import BadInputError
 
 #: A height error is estimated from so many acquisitions on: fewer leave its error larger than itself.
 LEAST_TOPOGRAPHY_EPOCHS = 20
 #: Fewer pixels of steady ground say nothing about a whole scene.
 LEAST_STEADY_PIXELS = 100
+#: Beyond so many pixels MintPy fits a ramp to a regular sample of them.
+_MOST_FITTED_PIXELS = 1_000_000
 _STRIP_BYTES = 64 * 2**20
+
+
+class NoSteadyGroundError(BadInputError):
+    """At no acquisition is there enough steady ground to estimate something on."""
+
+
+class NoDelayAtReferenceError(BadInputError):
+    """A delay has no value at the reference pixel."""
+
 
 #: Gives the stored delay of an epoch for some rows, metres, shape (n_rows, columns); None where there is none.
 DelayOf = Callable[[int, slice], NDArray[np.floating] | None]
@@ -60,6 +71,16 @@ class CorrectionSettings:
     @property
     def any(self) -> bool:
         return self.troposphere != "none" or self.ramp != "none" or self.topography_order is not None
+
+    @property
+    def needs_steady_ground(self) -> bool:
+        return self.ramp != "none" or self.may_follow_height
+
+    @property
+    def may_follow_height(self) -> bool:
+        """Whether a delay may be taken from the displacements' own dependence on height."""
+        by_height = "height_correlation"
+        return self.troposphere == by_height or (self.troposphere != "none" and self.missing == by_height)
 
 
 @dataclass(frozen=True)
@@ -105,12 +126,16 @@ class Corrections:
         because an epoch is missing: such a pixel stays uncorrected.
     baselines_m
         Shape (n_epochs,): perpendicular baselines against the first epoch.
+    stood_in
+        Shape (n_epochs,): True where too little steady ground was seen, so that the average of the other acquisitions
+        stands in for the ramp or the delay.
     """
 
     height_slope: NDArray[np.float64] | None
     ramp: NDArray[np.float64] | None
     per_baseline: NDArray[np.float32] | None
     baselines_m: NDArray[np.float32]
+    stood_in: NDArray[np.bool_]
 
     def height_error_m(self, scene: Scene) -> NDArray[np.float32] | None:
         """Error of the height model, shape (rows, columns), metres; NaN where it is unknown."""
@@ -149,21 +174,25 @@ def estimate(
 
     Raises
     ------
-    BadInputError
-        There is too little steady ground to estimate anything on, or the reference pixel has no delay.
+    NoSteadyGroundError
+        At no acquisition is there enough steady ground. Where it lacks at some, they get the average of the others:
+        left as they are they would stand out by all that was taken off the others.
+    NoDelayAtReferenceError
+        The reference pixel has no delay.
     """
-    slope = _height_slopes(los_m, delay_of, scene, settings)
+    slope, stood_in = _height_slopes(los_m, delay_of, scene, settings)
     corrected = los_m.copy()
     _subtract_delays(corrected, slice(None), delay_of, slope, scene, settings)
     ramp = None
     if settings.ramp != "none":
-        ramp = _fit_ramps(corrected, scene, settings.ramp)
+        ramp, unfitted = _fit_ramps(corrected, scene, settings.ramp)
+        stood_in |= unfitted
         _subtract_ramps(corrected, slice(None), ramp, scene)
     per_baseline = None
     if settings.topography_order is not None:
         row = topography_row(dates, baselines_m, settings.topography_order)
         per_baseline = None if row is None else _project(row, corrected)
-    return Corrections(slope, ramp, per_baseline, np.asarray(baselines_m, np.float32)), corrected
+    return Corrections(slope, ramp, per_baseline, np.asarray(baselines_m, np.float32), stood_in), corrected
 
 
 def apply(
@@ -209,59 +238,58 @@ def topography_row(
     return np.linalg.pinv(design)[0]
 
 
-def explained_by_time(dates: Sequence[date], baselines_m: NDArray[np.floating], order: int) -> float:
-    """Share of the baselines' variance that a polynomial in time one order higher explains, 0 to 1.
-
-    Where it is large, motion that the polynomial beside the height error cannot follow is taken for topography.
-    """
-    years, baselines = elapsed_years(dates), np.asarray(baselines_m, np.float64)
-    total = float(np.sum((baselines - baselines.mean()) ** 2))
-    if total == 0.0:
-        return 1.0
-    scaled = years / max(years[-1], 1e-9)
-    design = np.column_stack([scaled**k for k in range(order + 2)])
-    rest = baselines - design @ np.linalg.lstsq(design, baselines, rcond=None)[0]
-    return 1.0 - float(np.sum(rest**2)) / total
-
-
 def _height_slopes(
     los_m: NDArray[np.float32], delay_of: DelayOf, scene: Scene, settings: CorrectionSettings
-) -> NDArray[np.float64] | None:
-    """Relative delay per metre of path for the epochs that need one."""
-    everywhere = settings.troposphere == "height_correlation"
-    if settings.troposphere == "none" or not (everywhere or settings.missing == "height_correlation"):
-        return None
+) -> tuple[NDArray[np.float64] | None, NDArray[np.bool_]]:
+    """Relative delay per metre of path for the epochs that need one; and which of them had too little ground."""
     n_epochs, whole = los_m.shape[0], slice(None)
+    stood_in = np.zeros(n_epochs, np.bool_)
+    if not settings.may_follow_height:
+        return None, stood_in
+    everywhere = settings.troposphere == "height_correlation"
     delays = [None if everywhere else delay_of(epoch, whole) for epoch in range(n_epochs)]
     slopes = np.full(n_epochs, np.nan)
     for epoch in range(1, n_epochs):
         if delays[epoch] is None:
             slopes[epoch] = _slope(los_m[epoch], scene)
+            stood_in[epoch] = np.isnan(slopes[epoch])
     known = [epoch for epoch in range(1, n_epochs) if delays[epoch] is not None]
     if everywhere:
         slopes[0] = 0.0
+        _average_stands_in(slopes, stood_in, scene)
     elif delays[0] is None and known:
         # What is left of the others is the delay of the first one, with the other sign.
-        rest = [_slope(los_m[epoch] - _referenced(delays[epoch], scene), scene) for epoch in known]
-        slopes[0] = -float(np.mean(rest))
-    return slopes
+        rest = []
+        for epoch in known:
+            field = los_m[epoch].copy()
+            _take_away(field, _referenced(delays[epoch], scene))
+            rest.append(_slope(field, scene))
+        if np.isfinite(rest).any():
+            slopes[0] = -float(np.nanmean(rest))
+    return slopes, stood_in
 
 
 def _slope(field: NDArray[np.floating], scene: Scene) -> float:
-    used = _usable(field, scene)
+    """NaN where too little steady ground is seen. Exact zeros count, as in MintPy's program (and not in its ramps)."""
+    used = scene.steady & np.isfinite(field) & np.isfinite(scene.path_m)
+    if used.sum() < LEAST_STEADY_PIXELS:
+        return np.nan
     design = np.column_stack([np.ones(int(used.sum())), scene.path_m[used]])
     return float(np.linalg.lstsq(design, field[used].astype(np.float64), rcond=None)[0][1])
 
 
-def _usable(field: NDArray[np.floating], scene: Scene) -> NDArray[np.bool_]:
-    """Steady ground with a value; MintPy takes an exact zero for none."""
-    used = scene.steady & np.isfinite(field) & (field != 0) & np.isfinite(scene.path_m)
-    if (count := int(used.sum())) < LEAST_STEADY_PIXELS:
-        raise BadInputError(
-            f"only {count} pixels of steady ground are known, {LEAST_STEADY_PIXELS} are needed to estimate ramps or "
-            "the correlation with height; take them out of the site's corrections"
+def _average_stands_in(values: NDArray[np.float64], unfitted: NDArray[np.bool_], scene: Scene) -> None:
+    """Give the epochs that could not be fitted the average of the others; the first epoch is no other."""
+    fitted = ~unfitted
+    fitted[0] = False
+    if unfitted.any() and not fitted.any():
+        raise NoSteadyGroundError(
+            f"at no acquisition are {LEAST_STEADY_PIXELS} pixels of steady ground known "
+            f"({int(scene.steady.sum())} pixels are steady at all), so neither ramp nor correlation with height can be "
+            "estimated"
         )
-    return used
+    if unfitted.any():
+        values[unfitted] = values[fitted].mean(axis=0)
 
 
 def _referenced(
@@ -284,7 +312,7 @@ def _subtract_delays(
         return
     for epoch, delay_m in enumerate(relative_delays(los_m.shape[0], rows, delay_of, slope, scene)):
         if delay_m is not None:
-            los_m[epoch] -= delay_m
+            _take_away(los_m[epoch], delay_m)
 
 
 def relative_delays(
@@ -301,22 +329,23 @@ def relative_delays(
     path = scene.path_m[rows]
     origins = [_at_reference(delay_of, epoch, scene) for epoch in range(n_epochs)]
     known = [epoch for epoch in range(n_epochs) if origins[epoch] is not None]
+    slopes = np.full(n_epochs, np.nan) if slope is None else slope
     average = np.zeros(path.shape)
-    if slope is None and len(known) < n_epochs:
+    if any(origins[epoch] is None and np.isnan(slopes[epoch]) for epoch in range(n_epochs)):
         for epoch in known:
             average += _referenced(delay_of(epoch, rows), scene, origins[epoch]) / len(known)
     first = average
     if origins[0] is not None:
         first = _referenced(delay_of(0, rows), scene, origins[0])
-    elif slope is not None:
-        first = slope[0] * path
+    elif np.isfinite(slopes[0]):
+        first = slopes[0] * path
     yield None
     for epoch in range(1, n_epochs):
         if origins[epoch] is not None:
             yield _referenced(delay_of(epoch, rows), scene, origins[epoch]) - first
-        elif slope is not None:
+        elif np.isfinite(slopes[epoch]):
             # Its displacements tell the difference to the first epoch, whose delay is in it already.
-            yield slope[epoch] * path
+            yield slopes[epoch] * path
         else:
             yield average - first if known else None
 
@@ -327,30 +356,49 @@ def _at_reference(delay_of: DelayOf, epoch: int, scene: Scene) -> float | None:
         return None
     value = float(row[0, scene.column])
     if not np.isfinite(value):
-        raise BadInputError(
+        raise NoDelayAtReferenceError(
             f"the delay of epoch {epoch} has no value at the reference pixel (row {scene.row}, column {scene.column}): "
-            "the height model has a hole there; choose another reference"
+            "the height model has a hole there"
         )
     return value
 
 
-def _terms(shape: str, rows: NDArray[np.floating], columns: NDArray[np.floating]) -> NDArray[np.float64]:
+def ramp_terms(kind: str, rows: NDArray[np.floating], columns: NDArray[np.floating]) -> NDArray[np.float64]:
     """Columns of MintPy's design matrix, shape (n_pixels, n_terms)."""
     one = np.ones(rows.size)
-    if shape == "linear":
+    if kind == "linear":
         return np.column_stack([rows, columns, one])
     return np.column_stack([rows**2, columns**2, rows * columns, rows, columns, one])
 
 
-def _fit_ramps(los_m: NDArray[np.float32], scene: Scene, shape: str) -> NDArray[np.float64]:
-    n_terms = 3 if shape == "linear" else 6
-    ramps = np.zeros((los_m.shape[0], n_terms))
+def _fit_ramps(
+    los_m: NDArray[np.float32], scene: Scene, shape: str
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Coefficients by epoch; and at which epochs too little ground was seen, so that the average stands in."""
+    ramps = np.zeros((los_m.shape[0], 3 if shape == "linear" else 6))
+    unfitted = np.zeros(los_m.shape[0], np.bool_)
     for epoch in range(1, los_m.shape[0]):
-        used = _usable(los_m[epoch], scene)
+        used = scene.steady & np.isfinite(los_m[epoch]) & (los_m[epoch] != 0)
+        if used.sum() < LEAST_STEADY_PIXELS:
+            unfitted[epoch] = True
+            continue
+        used = _sampled(used)
         row, column = (index.astype(np.float64) for index in np.nonzero(used))
         values = los_m[epoch][used].astype(np.float64)
-        ramps[epoch] = np.linalg.lstsq(_terms(shape, row, column), values, rcond=None)[0]
-    return ramps
+        ramps[epoch] = np.linalg.lstsq(ramp_terms(shape, row, column), values, rcond=None)[0]
+    _average_stands_in(ramps, unfitted, scene)
+    return ramps, unfitted
+
+
+def _sampled(used: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of very many pixels every second, third, ... row and column, as MintPy's ``deramp`` does."""
+    step = ceil(sqrt(used.sum() / _MOST_FITTED_PIXELS))
+    if step <= 1:
+        return used
+    sampled = np.zeros_like(used)
+    every = slice(step // 2, None, step)
+    sampled[every, every] = used[every, every]
+    return sampled
 
 
 def _subtract_ramps(los_m: NDArray[np.float32], rows: slice, ramp: NDArray[np.float64], scene: Scene) -> None:
@@ -358,11 +406,16 @@ def _subtract_ramps(los_m: NDArray[np.float32], rows: slice, ramp: NDArray[np.fl
     shape = "linear" if ramp.shape[1] == 3 else "quadratic"
     n_rows, n_columns = scene.height_m.shape
     row, column = np.meshgrid(np.arange(n_rows)[rows], np.arange(n_columns), indexing="ij")
-    terms = _terms(shape, row.ravel().astype(np.float64), column.ravel().astype(np.float64))
-    origin = _terms(shape, np.array([float(scene.row)]), np.array([float(scene.column)]))
+    terms = ramp_terms(shape, row.ravel().astype(np.float64), column.ravel().astype(np.float64))
+    origin = ramp_terms(shape, np.array([float(scene.row)]), np.array([float(scene.column)]))
     terms -= origin
     for epoch in range(1, los_m.shape[0]):
-        los_m[epoch] -= (terms @ ramp[epoch]).reshape(los_m.shape[1:])
+        _take_away(los_m[epoch], (terms @ ramp[epoch]).reshape(los_m.shape[1:]))
+
+
+def _take_away(field_m: NDArray[np.float32], term_m: NDArray[np.float64]) -> None:
+    """Subtract in place; an exact zero is an epoch before which no pair saw anything move, and stays, as in MintPy."""
+    np.subtract(field_m, term_m, out=field_m, where=field_m != 0, casting="same_kind")
 
 
 def _project(row: NDArray[np.float64], los_m: NDArray[np.float32]) -> NDArray[np.float32]:

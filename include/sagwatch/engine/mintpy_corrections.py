@@ -32,6 +32,7 @@ class CorrectionDifferences:
 
     pixels: int
     displacement_max_mm: float
+    displacement_rms_mm: float
     velocity_max_mm_yr: float
     height_error_max_m: float | None
 
@@ -83,8 +84,6 @@ def compare_corrections(revision: Revision, folder: Path) -> CorrectionDifferenc
     # MintPy corrects no pixel that lacks an epoch, and writes 0 there.
     raw_m = revision.raw_los_m()
     compared = layers.land & np.isfinite(ours_m).all(axis=0) & np.isfinite(raw_m).all(axis=0)
-    # It takes an exact zero for "no data", and leaves it as it is.
-    compared &= (raw_m[1:] != 0).all(axis=0)
     if settings.topography_order is not None:
         compared &= np.any(theirs_m != 0, axis=0)
     with open_hdf5(folder / "velocity.h5") as file:
@@ -93,9 +92,11 @@ def compare_corrections(revision: Revision, folder: Path) -> CorrectionDifferenc
     if settings.topography_order is not None and (revision.folder / HEIGHT_ERROR).exists():
         with open_hdf5(revision.folder / HEIGHT_ERROR) as ours, open_hdf5(folder / HEIGHT_ERROR) as theirs:
             height_error_m = _largest(ours["dem"][:] - theirs["dem"][:], compared)
+    gaps_mm = 1000.0 * (ours_m.astype(np.float64) - theirs_m)[:, compared]
     return CorrectionDifferences(
         pixels=int(compared.sum()),
-        displacement_max_mm=1000 * _largest(np.abs(ours_m - theirs_m).max(axis=0), compared),
+        displacement_max_mm=float(np.abs(gaps_mm).max(initial=0.0)),
+        displacement_rms_mm=float(np.sqrt(np.mean(gaps_mm**2))) if gaps_mm.size else 0.0,
         velocity_max_mm_yr=1000 * _largest(velocity_m_yr, compared),
         height_error_max_m=height_error_m,
     )
@@ -105,9 +106,9 @@ def _correct(revision: Revision, settings: CorrectionSettings, folder: Path) -> 
     """The chain of MintPy's programs; returns the last file."""
     source, series = revision.folder, folder / "timeseries.h5"
     copy_plainly(source / "timeseries.h5", series, (_SERIES,))
-    for name in ("geometryGeo.h5", STEADY):
-        path = source / "inputs" / name if name == "geometryGeo.h5" else source / name
-        copy_plainly(path, folder / name, ())
+    copy_plainly(source / "inputs" / "geometryGeo.h5", folder / "geometryGeo.h5", ())
+    if settings.needs_steady_ground:
+        copy_plainly(source / STEADY, folder / STEADY, ())
     if settings.troposphere in FETCHED_METHODS:
         _write_all_delays(revision, folder / "delays.h5")
         series = _run("diff", [series.name, "delays.h5"], folder, "troposphere.h5")
@@ -116,7 +117,12 @@ def _correct(revision: Revision, settings: CorrectionSettings, folder: Path) -> 
         series = _run("tropo_phase_elevation", words, folder, "troposphere.h5")
     if settings.ramp != "none":
         series = _run("remove_ramp", [series.name, "-m", STEADY, "-s", settings.ramp], folder, "ramp.h5")
-    if settings.topography_order is not None and read_corrections(source).per_baseline is not None:
+    found = read_corrections(source)
+    if found.stood_in.any():
+        # Where little ground was seen MintPy fits to whatever is left; it is given what stands in.
+        with h5py.File(series, "r+") as file:
+            file[_SERIES][found.stood_in] = revision.los_with_topography_m()[found.stood_in]
+    if settings.topography_order is not None and found.per_baseline is not None:
         words = [series.name, "-g", "geometryGeo.h5", "-p", str(settings.topography_order)]
         series = _run("dem_error", words, folder, "topography.h5")
     return series

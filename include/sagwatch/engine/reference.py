@@ -70,7 +70,7 @@ class Surroundings:
     Attributes
     ----------
     land
-        False on water.
+        False on water, and where the height model has a hole: no delay could ever refer to such a pixel.
     undermined
         True within the draw of a panel: it moves, has moved or will.
     above_area_m
@@ -88,7 +88,10 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A place that is fit, with the numbers that rank it; ``score`` runs from 0 to 1."""
+    """A place that is fit, with the numbers that rank it; ``score`` runs from 0 to 1.
+
+    ``off_panels`` is False where no mine plan says where the panels are.
+    """
 
     row: int
     column: int
@@ -97,12 +100,14 @@ class Candidate:
     temporal_coherence: float
     unrest_m_yr: float
     above_area_m: float | None
+    off_panels: bool = False
 
     @property
     def reason(self) -> str:
         height = "" if self.above_area_m is None else f", {self.above_area_m:+.0f} m above the area's median"
+        panels = ", off the panels" if self.off_panels else ""
         return (
-            f"mean coherence {self.mean_coherence:.2f}, in every interferogram, on land, off the panels, "
+            f"mean coherence {self.mean_coherence:.2f}, in every interferogram, on land{panels}, "
             f"temporal coherence {self.temporal_coherence:.2f}, velocities around it within "
             f"{1000 * self.unrest_m_yr:.1f} mm/yr of the median{height}"
         )
@@ -175,6 +180,7 @@ def rank_references(
             temporal_coherence=float(first.agreement[row, column]),
             unrest_m_yr=float(unrest_m_yr[row, column]),
             above_area_m=None if above is None else float(above[row, column]),
+            off_panels=surroundings.undermined is not None,
         )
         for row, column in _apart(np.where(quiet, score, -np.inf), rules)
     )

@@ -26,6 +26,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from numpy.typing import NDArray
 from sagwatch.domain.delay import StoredDelay
 from sagwatch.domain.grid import Grid
 from sagwatch.engine.checks import Finding, check_disk, needed_bytes, refuse
-from sagwatch.engine.correction_files import corrected_m, corrected_past_m, write_corrections
+from sagwatch.engine.correction_files import Making, corrected_m, corrected_past_m, write_corrections
 from sagwatch.engine.files import ASIDE, folder_aside, make_durable, one_writer, remove_leftovers, sha256_of
 from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import (
@@ -252,7 +253,10 @@ def _make(job: _Job, base: Base | None) -> None:
             delays=job.delays,
         )
         if job.settings.corrections is not None:
-            write_corrections(aside, track, job.grid, job.settings.corrections, manifest)
+            solve_until = partial(_solve_until, update)
+            write_corrections(
+                Making(aside, track, manifest, job.settings.corrections, plan.base, solve_until)
+            )
             for name in VELOCITIES:
                 del hashes[aside / name]
         remove_templates(aside)
@@ -270,6 +274,12 @@ def _state(revisions: Path, base: Base) -> tuple[dict[str, KnownPair], Stale]:
     if not path.is_file() or describe(path, sha256_of(path)) != manifest.files.get(UPDATE_STATE):
         raise DamagedBaseError(f"{path} is missing or damaged")
     return read_state(folder)
+
+
+def _solve_until(update: Update, day: date) -> Past:
+    """The uncorrected solution as it was when ``day`` was the newest acquisition, in memory."""
+    plan = make_plan(update.stack.until(day), update.plan.base, update.effort)
+    return replace(update, plan=plan).in_memory()
 
 
 def solve_past(

@@ -22,8 +22,6 @@ TOLERANCE_MM = 0.01
 #: Where a pixel's network falls into parts, MintPy's float32 noise is larger.
 TORN_TOLERANCE_MM = 0.02
 TOLERANCE_MM_YR = 0.01
-#: Of corrected series: MintPy fits ramps in float32, which alone makes half of it.
-CORRECTED_TOLERANCE_MM = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +91,8 @@ def problems_of(differences: Differences) -> tuple[str, ...]:
     ]
     if (corrected := differences.corrected) is not None:
         for name, value, limit, unit in (
-            ("corrected displacement", corrected.displacement_max_mm, CORRECTED_TOLERANCE_MM, "mm"),
-            ("corrected velocity", corrected.velocity_max_mm_yr, CORRECTED_TOLERANCE_MM, "mm/yr"),
+            ("corrected displacement", corrected.displacement_max_mm, TOLERANCE_MM, "mm"),
+            ("corrected velocity", corrected.velocity_max_mm_yr, TOLERANCE_MM_YR, "mm/yr"),
         ):
             if not value <= limit:
                 found.append(f"{name} by up to {value:.4f} {unit}, {limit:g} are allowed")

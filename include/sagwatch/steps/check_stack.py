@@ -10,6 +10,8 @@ from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.domain.site import Site, Track
 from sagwatch.engine import checks
 from sagwatch.engine.checks import Finding
+from sagwatch.engine.correction_files import check_corrections
+from sagwatch.engine.manifest import read_manifest
 from sagwatch.engine.window import Effort
 from sagwatch.steps.stack_members import stored, track_store
 
@@ -46,5 +48,8 @@ def check_stack(
         all_missing = bool(np.all(~np.isfinite(phase) | (phase == 0)))
         # One such pair is left out by the update; where all are, it is the reference that is wrong.
         found += [Finding(finding.number, all_missing, finding.where) for finding in missing]
+    newest = ledger.revisions.newest(track.id)
+    if newest is not None and (folder := data / newest.folder).is_dir():
+        found += check_corrections(folder, read_manifest(folder))
     needed = checks.needed_bytes(stack.network, store.grid.pixels, 0, Effort())
     return found + checks.check_disk(store.folder, needed)

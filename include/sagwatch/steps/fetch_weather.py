@@ -63,7 +63,10 @@ def fetch_weather(
     most_fetches: int = MOST_FETCHES,
     run_seconds: float = RUN_SECONDS,
 ) -> FetchedWeather:
-    """Ask for what is missing and due, newest acquisition first, each one recorded by itself.
+    """Ask for what is missing and due, each one recorded by itself.
+
+    Newest acquisition first; then what waits in the service's queue, longest untouched first, so that orders that
+    never come through keep nobody else waiting.
 
     A delay that cannot be had stays away with its reason, and the run goes on. Where a person must act (licence, key)
     nothing more is asked for, and an event says so once a month.
@@ -83,10 +86,10 @@ def fetch_weather(
     if not rules.is_fetched:
         return done
     records = ledger.weather.records(track.id, rules.method)
-    due = _due(ledger, track, records, as_of)
+    place = track_store(track, data)
+    due = _due(ledger, track, records, as_of, _replaced(place, records) if rules.method == "gacos" else set())
     if not due:
         return done
-    place = track_store(track, data)
     _, attributes = read_look(place.geometry_path)
     search = _Search(site, track, place, ledger, attributes, as_of, records, done)
     began, in_a_row = time.monotonic(), 0
@@ -112,8 +115,10 @@ def fetch_weather(
     return done
 
 
-def _due(ledger: Ledger, track: Track, records: dict[date, WeatherRecord], as_of: datetime) -> list[date]:
-    """Acquisitions of the stack whose delay is to be asked for now, newest first."""
+def _due(
+    ledger: Ledger, track: Track, records: dict[date, WeatherRecord], as_of: datetime, replaced: set[date]
+) -> list[date]:
+    """Acquisitions of the stack whose delay is to be asked for now, in the order of `fetch_weather`."""
     accepted = ledger.revisions.accepted_interferograms(track.id)
     days = {day for entry in accepted for day in (entry.reference, entry.secondary)}
     waiting = {
@@ -121,7 +126,28 @@ def _due(ledger: Ledger, track: Track, records: dict[date, WeatherRecord], as_of
         for day, record in records.items()
         if record.state == DelayState.FINAL or (record.next_try_at is not None and record.next_try_at > as_of)
     }
-    return sorted(days - waiting, reverse=True)
+
+    def turn(day: date) -> tuple[bool, float, int]:
+        record = records.get(day)
+        queued = record is not None and record.request_id is not None
+        return queued, record.tried_at.timestamp() if record is not None and queued else 0.0, -day.toordinal()
+
+    return sorted(days - (waiting - replaced), key=turn)
+
+
+def _replaced(place: TrackStore, records: dict[date, WeatherRecord]) -> set[date]:
+    """Acquisitions that have a delay from GACOS whose file is another one now: somebody asked GACOS again."""
+    return {
+        day
+        for day, record in records.items()
+        if record.source_sha256 is not None
+        and (file := _gacos_file(place, day)).is_file()
+        and sha256_of(file) != record.source_sha256
+    }
+
+
+def _gacos_file(place: TrackStore, day: date) -> Path:
+    return place.folder / "gacos" / f"{day:%Y%m%d}.ztd"
 
 
 @dataclass(frozen=True)
@@ -156,7 +182,7 @@ class _Search:
             outcome, reason = Outcome.NOT_YET, str(problem)
         except StillQueuedError as problem:
             outcome, reason, request_id = Outcome.NOT_YET, str(problem), problem.request_id
-        except (TryAgainError, BadWeatherError, MintPyError) as problem:
+        except (TryAgainError, BadWeatherError, MintPyError, OSError) as problem:  # OSError: our own disk
             outcome, reason = Outcome.FAILED, str(problem)
         else:
             if delay is None:
@@ -190,9 +216,13 @@ class _Search:
         return self._keep(day, state, grib, era5_delay(grib, self.place.geometry_path))
 
     def from_gacos(self, day: date) -> StoredDelay | None:
-        ztd = self.place.folder / "gacos" / f"{day:%Y%m%d}.ztd"
+        ztd = _gacos_file(self.place, day)
         if not ztd.is_file():
             return None
+        # The file says nothing about its day, only its name does.
+        taken = self.ledger.weather.day_of_source(self.track.id, sha256_of(ztd))
+        if taken not in (None, day):
+            raise BadWeatherError(f"{ztd.name} is a copy of the file of {taken}: it is of another day")
         delay_m = gacos_delay(ztd, self.place.geometry_path, self.place.grid)
         return self._keep(day, DelayState.FINAL, ztd, delay_m)
 

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WeatherRecord:
-    """How the search for one acquisition's delay stands; ``failures`` are those in a row."""
+    """How the search for one acquisition's delay stands.
+
+    ``failures`` are those in a row; ``source_sha256`` is of the file that the delay in use was made from.
+    """
 
     day: date
     state: DelayState
@@ -29,6 +32,7 @@ class WeatherRecord:
     tried_at: datetime
     next_try_at: datetime | None
     request_id: str | None
+    source_sha256: str | None
 
 
 class WeatherRecords:
@@ -60,11 +64,24 @@ class WeatherRecords:
 
     def records(self, track_id: str, method: str) -> dict[date, WeatherRecord]:
         """Everything that was ever tried."""
-        statement = select(models.Weather).where(
-            models.Weather.track_id == track_id, models.Weather.method == method
+        statement = (
+            select(models.Weather, models.WeatherDelay.source_sha256)
+            .outerjoin(models.WeatherDelay, models.WeatherDelay.id == models.Weather.delay_id)
+            .where(models.Weather.track_id == track_id, models.Weather.method == method)
         )
         with self._ledger.begin() as session:
-            return {row.date: _record(row) for row in session.scalars(statement)}
+            return {row.date: _record(row, source) for row, source in session.execute(statement)}
+
+    def day_of_source(self, track_id: str, source_sha256: str) -> date | None:
+        """The acquisition for which a file of this content was taken already."""
+        statement = (
+            select(models.WeatherDelay.date)
+            .where(models.WeatherDelay.track_id == track_id)
+            .where(models.WeatherDelay.source_sha256 == source_sha256)
+            .limit(1)
+        )
+        with self._ledger.begin() as session:
+            return session.scalar(statement)
 
     def obtained(
         self,
@@ -77,6 +94,8 @@ class WeatherRecords:
     ) -> None:
         """A delay map is on disk: from now on it is the one that is used. Saying it twice changes nothing.
 
+        A final one is replaced by another final one only if that was made from another file.
+
         Parameters
         ----------
         source
@@ -87,7 +106,7 @@ class WeatherRecords:
         with self._ledger.begin() as session:
             row = _locked(session, track_id, delay.day, delay.method, as_of)
             held = None if row.delay_id is None else session.get(models.WeatherDelay, row.delay_id)
-            if held is None or (held.sha256 != delay.sha256 and held.state != DelayState.FINAL):
+            if held is None or (held.sha256 != delay.sha256 and _is_better(delay, source_sha256, held)):
                 held = _made(track_id, delay, source, source_sha256, as_of)
                 session.add(held)
                 session.flush()
@@ -120,6 +139,12 @@ class WeatherRecords:
                 row.tried_at = as_of
                 row.failures = row.failures + 1 if failed else 0
                 row.reason, row.next_try_at, row.request_id = reason, next_try_at, request_id
+
+
+def _is_better(delay: StoredDelay, source_sha256: str, held: models.WeatherDelay) -> bool:
+    if held.state != DelayState.FINAL:
+        return True
+    return delay.state == DelayState.FINAL and source_sha256 != held.source_sha256
 
 
 def _locked(session: Session, track_id: str, day: date, method: str, as_of: datetime) -> models.Weather:
@@ -161,7 +186,7 @@ def _stored(row: models.WeatherDelay) -> StoredDelay:
     return StoredDelay(row.date, row.method, DelayState(row.state), row.name, row.sha256)
 
 
-def _record(row: models.Weather) -> WeatherRecord:
+def _record(row: models.Weather, source_sha256: str | None) -> WeatherRecord:
     return WeatherRecord(
         row.date,
         DelayState(row.state),
@@ -171,4 +196,5 @@ def _record(row: models.Weather) -> WeatherRecord:
         row.tried_at,
         row.next_try_at,
         row.request_id,
+        source_sha256,
     )

@@ -4,6 +4,12 @@ RETURN troposphere IN ('none', 'preliminary') OR orbits = 'restituted';
 COMMENT ON FUNCTION analyst.is_provisional(text, text) IS
     'Whether an acquisition with such weather and orbits (see analyst.epochs) stands on input that will be replaced.';
 
+CREATE FUNCTION analyst.any_provisional(troposphere text[], orbits text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN troposphere && ARRAY['none', 'preliminary'] OR orbits && ARRAY['restituted'];
+COMMENT ON FUNCTION analyst.any_provisional(text[], text[]) IS
+    'Whether any acquisition of a revision is (see is_provisional): all of its numbers may still change.';
+
 -- One row per acquisition of what readers see; domain/provisional.py has the same words.
 CREATE VIEW analyst.epochs AS
 SELECT
@@ -19,7 +25,8 @@ SELECT
     ), '') AS why,
     epoch.troposphere,
     epoch.orbits,
-    revision.number AS revision_number
+    revision.number AS revision_number,
+    coalesce(revision.summary -> 'average_correction' ? epoch.date::text, false) AS average_correction
 FROM sagwatch.track
 JOIN sagwatch.site ON site.name = track.site
 JOIN sagwatch.revision ON revision.id = track.head_revision_id
@@ -31,6 +38,8 @@ COMMENT ON VIEW analyst.epochs IS
 COMMENT ON COLUMN analyst.epochs.troposphere IS
     'Delay of the troposphere: none (not corrected, data missing), preliminary (ERA5T), final; off: the site wants no correction; estimated: taken from the displacements themselves.';
 COMMENT ON COLUMN analyst.epochs.orbits IS 'precise, restituted (quick, replaced after about three weeks), unknown.';
+COMMENT ON COLUMN analyst.epochs.average_correction IS
+    'True: it shows too little steady ground, so the average ramp (or dependence on height) of the other acquisitions was taken away in place of its own.';
 
 CREATE VIEW analyst.weather AS
 SELECT

@@ -1,0 +1,133 @@
+"""The ground of ramps: decided now and then, kept in between, and never too little without a word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from sagwatch.engine import corrections, steady_ground
+from sagwatch.engine.correction_files import STEADY, check_corrections, read_corrections
+from sagwatch.engine.corrections import CorrectionSettings
+from sagwatch.engine.interferogram import open_hdf5
+from sagwatch.engine.manifest import ReferencePoint, RevisionSettings
+from sagwatch.engine.mintpy_corrections import compare_corrections
+from sagwatch.engine.revision import Revision, read_revision, revision_folders
+from sagwatch.errors import BadRevisionError
+from tests.engine.invented_ground import GRID, Invented, invent_stack
+
+RAMP = CorrectionSettings(ramp="linear")
+SETTINGS = RevisionSettings(20, 4, corrections=RAMP)
+
+
+@pytest.fixture
+def invented(tmp_path) -> Invented:
+    return invent_stack(tmp_path / "track", n_epochs=17)
+
+
+def build(invented: Invented, epochs: int, settings: RevisionSettings = SETTINGS, **more) -> Revision:
+    last = invented.dates[epochs - 1]
+    members = [member for member in invented.members if member.secondary <= last]
+    number = len(revision_folders(invented.store.revisions)) + 1
+    reference = ReferencePoint(*invented.reference)
+    return read_revision(invented.store.build_revision(number, members, settings, reference, **more))
+
+
+def mask_of(revision: Revision) -> np.ndarray:
+    with open_hdf5(revision.folder / STEADY) as file:
+        return file["mask"][:]
+
+
+def test_the_mask_is_decided_at_whole_multiples_and_at_once_by_a_young_record():
+    days = [date(2020, 1, 1) + timedelta(days=12 * i) for i in range(95)]
+    decided = [steady_ground.decided_at(days[:count]) for count in (1, 29, 30, 31, 59, 60, 95)]
+    assert decided == [days[i] for i in (0, 28, 29, 29, 29, 59, 89)]
+
+
+def test_an_update_keeps_the_mask_and_with_it_the_ramps_of_old_epochs(invented, monkeypatch):
+    monkeypatch.setattr(steady_ground, "DECIDED_EVERY", 12)
+    decided = build(invented, 12)
+    update = build(invented, 16)
+    batch = build(invented, 16, from_scratch=True)
+    monkeypatch.setattr(steady_ground, "DECIDED_EVERY", 1)
+    anew = build(invented, 17)
+
+    kept = mask_of(decided)
+    np.testing.assert_array_equal(mask_of(update), kept)
+    np.testing.assert_array_equal(mask_of(batch), kept)
+    assert (mask_of(anew) != kept).sum() > 10, "what came after has another mask"
+    # Pairs with the newest acquisitions still move the last epochs of the series themselves.
+    before, after = read_corrections(decided.folder).ramp, read_corrections(update.folder).ramp
+    np.testing.assert_allclose(after[:7], before[:7], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(update.los_m(), batch.los_m(), rtol=0, atol=2e-6)
+    with open_hdf5(update.folder / STEADY) as file:
+        assert file.attrs["STEADY_UNTIL"] == f"{invented.dates[11]:%Y%m%d}"
+
+
+def test_another_mine_plan_decides_anew(invented, monkeypatch):
+    monkeypatch.setattr(steady_ground, "DECIDED_EVERY", 12)
+    before = mask_of(build(invented, 13))
+    x, y = GRID.west + 80 * 10, GRID.north - 80 * 20
+    area = f"POLYGON (({x} {y}, {x + 800} {y}, {x + 800} {y - 800}, {x} {y - 800}, {x} {y}))"
+    excluded = replace(SETTINGS, corrections=replace(RAMP, excluded=(area,)))
+
+    after = mask_of(build(invented, 13, excluded))
+
+    gone = before & ~after
+    assert gone[20:30, 10:20].sum() > 50
+    assert gone.sum() == gone[20:30, 10:20].sum()
+    assert not after[20:30, 10:20].any()
+
+
+def test_a_damaged_mask_is_not_taken_over(invented, monkeypatch):
+    monkeypatch.setattr(steady_ground, "DECIDED_EVERY", 12)
+    first = build(invented, 13)
+    kept = mask_of(first)
+    path = first.folder / STEADY
+    path.chmod(0o644)
+    content = bytearray(path.read_bytes())
+    place = len(content) - 200
+    content[place : place + 50] = bytes(50)
+    path.write_bytes(content)
+
+    np.testing.assert_array_equal(mask_of(build(invented, 14)), kept)
+
+
+def test_nothing_steady_is_asked_for_where_nothing_is_estimated_on_it(invented):
+    only_topography = replace(SETTINGS, corrections=CorrectionSettings(topography_order=2))
+    assert not (build(invented, 8, only_topography).folder / STEADY).exists()
+
+
+def test_an_acquisition_without_ground_gets_the_average_ramp_and_is_marked(invented, tmp_path, monkeypatch):
+    whole = build(invented, 17)
+    raw, steady = whole.raw_los_m(), mask_of(whole)
+    seen = (np.isfinite(raw) & (raw != 0) & steady).sum(axis=(1, 2))
+    assert seen[1] < seen[2:].min()
+    monkeypatch.setattr(corrections, "LEAST_STEADY_PIXELS", int(seen[2:].min()))
+
+    poor = build(invented, 17, replace(SETTINGS, min_temporal_coherence=0.7000001))
+
+    found = read_corrections(poor.folder)
+    assert list(np.flatnonzero(found.stood_in)) == [1]
+    np.testing.assert_allclose(found.ramp[1], found.ramp[2:].mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.ramp[2:], read_corrections(whole.folder).ramp[2:], rtol=0, atol=1e-9)
+    (told,) = (str(one) for one in check_corrections(poor.folder, poor.manifest) if one.number == 122)
+    assert told.startswith(
+        f"[W122] the average of the other acquisitions corrects {invented.dates[1]}; lower"
+    )
+    assert all(one.number != 122 for one in check_corrections(whole.folder, whole.manifest))
+    folder = tmp_path / "mintpy"
+    folder.mkdir()
+    assert compare_corrections(poor, folder).displacement_max_mm < 0.001
+
+
+def test_no_ground_at_all_is_refused_with_a_number(invented):
+    everywhere = "POLYGON ((0 0, 9e6 0, 9e6 9e6, 0 9e6, 0 0))"
+    settings = replace(SETTINGS, corrections=replace(RAMP, excluded=(everywhere,)))
+    with pytest.raises(
+        BadRevisionError, match=r"\[E122\] .*0 pixels are steady at all.*exclude_around_faces_m"
+    ):
+        build(invented, 8, settings)
+    assert revision_folders(invented.store.revisions) == []
