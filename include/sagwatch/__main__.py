@@ -176,6 +176,25 @@ def fetch_weather(wish: argparse.Namespace) -> None:
         raise StopAndAskError(stopped[0])
 
 
+def rank_places(wish: argparse.Namespace) -> None:
+    from sagwatch.orchestration import wiring
+    from sagwatch.steps.rank_references import rank_references, ranked_places
+    from sagwatch.steps.stack_members import track_store
+
+    site, ledger = _site(wish.site), open_ledger()
+    (track,) = _tracks(site, wish.track)
+    store = track_store(track, wiring.data_folder())
+    # Those that the present reference leaves out are in the stack of another.
+    members = ledger.network.with_or_without_reference(track.id)
+    if not members:
+        raise BadInputError(f"{track.id} has no interferogram yet")
+    candidates = rank_references(site, track, store, members)
+    places = ranked_places(candidates, store.grid)
+    ledger.network.note_candidates(track.id, places, wiring.clock().now())
+    for place, candidate in zip(places, candidates, strict=True):
+        print(f"{place.rank:3}  {place.latitude:.5f}, {place.longitude:.5f}  {candidate.reason}")
+
+
 def move_reference(wish: argparse.Namespace) -> None:
     import getpass
 
@@ -347,6 +366,11 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", help="a folder that does not exist yet")
 
 
+def _track_arguments(parser: argparse.ArgumentParser) -> None:
+    _site_argument(parser)
+    parser.add_argument("track")
+
+
 def _reference_arguments(parser: argparse.ArgumentParser) -> None:
     _site_argument(parser)
     parser.add_argument("track")
@@ -403,6 +427,12 @@ COMMANDS: tuple[Command, ...] = (
         "the tropospheric delays that a site's acquisitions lack, here and now; they are applied by the next update",
         _check_cloud_arguments,
         fetch_weather,
+    ),
+    Command(
+        "rank-references",
+        "rank the places fit to be a track's reference point by all interferograms so far; moves nothing",
+        _track_arguments,
+        rank_places,
     ),
     Command(
         "re-reference",

@@ -1,5 +1,6 @@
 """The adapter of the Climate Data Store against the simulated one: the right file, or a clear error and no file."""
 
+import errno
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -114,6 +115,19 @@ def test_an_order_left_in_the_queue_is_taken_up_again(cloud: RunningCloud, tmp_p
 
     assert (state, count_orders(cloud)) == (DelayState.FINAL, orders)
     assert orders > 0
+
+
+def test_a_full_disk_is_not_told_as_a_store_that_is_away(
+    cloud: RunningCloud, tmp_path: Path, monkeypatch
+) -> None:
+    def full(self: object, target: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", target)
+
+    monkeypatch.setattr("ecmwf.datastores.processing.Remote.download", full)
+
+    with pytest.raises(TryAgainError, match="cannot be written: No space left on device; make room"):
+        store(cloud).fetch(FINAL, tmp_path / FINAL.file_name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_forgotten_order_is_made_again(cloud: RunningCloud, tmp_path: Path) -> None:

@@ -309,12 +309,14 @@ def test_what_stands_on_preliminary_input_is_provisional_in_every_view_of_the_ne
         "SELECT provisional FROM analyst.series((SELECT min(id) FROM sagwatch.point))",
         "SELECT DISTINCT provisional FROM analyst.current_velocities",
         "SELECT provisional, acquisitions_provisional FROM analyst.freshness",
+        "SELECT DISTINCT provisional FROM analyst.velocities_as_of('anyang', 'infinity')",
     )
     assert [rows(ledger, one) for one in answers] == [
         [(False,)] * 3,
         [(False,)] * 3,
         [(False,)],
         [(False, 0)],
+        [(False,)],
     ]
 
     with ledger.begin() as session:
@@ -330,7 +332,18 @@ def test_what_stands_on_preliminary_input_is_provisional_in_every_view_of_the_ne
         (DAYS[2], "preliminary weather data, restituted orbits"),
     ]
     mixed = [(False,), (True,), (True,)]
-    assert [rows(ledger, one) for one in answers] == [mixed, mixed, [(True,)], [(True, 2)]]
+    assert [rows(ledger, one) for one in answers] == [mixed, mixed, [(True,)], [(True, 2)], [(True,)]]
+
+
+def test_whatever_tells_how_the_ground_moves_tells_whether_that_is_provisional(ledger):
+    found = rows(
+        ledger,
+        "SELECT table_name FROM information_schema.columns WHERE table_schema = 'analyst' GROUP BY table_name "
+        "HAVING bool_or(column_name ~ '(velocity|displacement|_mm|sentence)') "
+        "AND NOT bool_or(column_name = 'provisional')",
+    )
+
+    assert sorted(name for (name,) in found) == ["audits", "gradient_limits"], "neither is about motion"
 
 
 def test_an_acquisition_that_the_average_corrects_is_marked(ledger):

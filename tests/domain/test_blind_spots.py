@@ -57,6 +57,20 @@ def codes(los_mm: np.ndarray, days: list[date] = DAYS, **changes: np.ndarray) ->
     return blind_spots(record_steps(days, los_mm, known["land"]), 0.5, **known)
 
 
+def test_a_jump_while_a_pixel_is_not_seen_is_beyond_the_limit_too():
+    """It comes back by an interferogram over two intervals, which cannot tell more than any other."""
+    los_mm = np.zeros((len(DAYS), SIDE, SIDE), np.float32)
+    los_mm[11:, 30:33, 30:33] = -1.2 * STEP_LIMIT_MM
+    seen = codes(los_mm)
+    los_mm[11, 30:33, 30:33] = np.nan
+
+    lost = codes(los_mm)
+
+    assert (seen[30:33, 30] == Blind.BEYOND).all()
+    assert (lost[30:33, 30] == Blind.BEYOND).all()
+    assert (codes(np.where(np.isnan(los_mm), los_mm, 0)) == Blind.NONE).all()
+
+
 @pytest.mark.parametrize("depth_mm", [110, 160, 300])
 def test_a_trough_is_beyond_exactly_where_its_truth_is_within_a_pixel(depth_mm):
     rate = bowl(depth_mm)

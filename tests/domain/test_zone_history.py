@@ -182,13 +182,45 @@ def test_a_reference_that_jumps_or_drifts_is_told_from_noise():
     assert datum_motion(DAYS[:8], common(2.0, 1, step_mm=20)[:8]) is None
 
 
+@pytest.mark.parametrize("pause_days", [6, 12, 24])
+def test_a_season_is_no_drift_and_a_reference_that_begins_to_sink_is_found_within_half_a_year(pause_days):
+    """Air between a reference and ground of another height has a season of some millimetres."""
+    days = [DAY + timedelta(days=pause_days * i) for i in range(1000 // pause_days)]
+    year = np.array([(day - DAY).days for day in days]) / 365.25
+    quiet = np.ones((2, 2), bool)
+    false = found = late = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        season = 8 * np.sin(2 * np.pi * (year + rng.random())) + rng.normal(0, 2, year.size)
+        sinking = season + 80 * np.clip(year - 1.5, 0, None)
+        for last in range(int(np.searchsorted(year, 1.0)), year.size):
+            if year[last] > 2.6:
+                break
+            seen = days[: last + 1]
+            motions = []
+            for values in (season, sinking):
+                los_m = np.broadcast_to(values[: last + 1, None, None] / 1000, (last + 1, 2, 2))
+                common_mm = common_mode_mm(seen, los_m, quiet)
+                motions.append(datum_motion(seen[-common_mm.size :], common_mm))
+            false += motions[0] is not None
+            if year[last] > 2.0:
+                found, late = found + (motions[1] is not None), late + 1
+
+    assert false <= 2
+    assert found >= 0.9 * late
+
+
 def test_the_common_mode_is_that_of_quiet_ground_only():
     los_m = np.zeros((15, 10, 10))
     los_m[:, :, :5] = -np.linspace(0, 1, 15)[:, None, None]
     quiet = np.zeros((10, 10), bool)
     quiet[:, 5:] = True
 
-    assert np.allclose(common_mode_mm(los_m, quiet), 0)
-    assert common_mode_mm(los_m, quiet).shape == (15,)
-    assert common_mode_mm(np.concatenate([los_m, los_m, los_m]), quiet).shape == (31,), "about a year"
-    assert np.isnan(common_mode_mm(los_m, np.zeros((10, 10), bool))).all()
+    assert np.allclose(common_mode_mm(DAYS[:15], los_m, quiet), 0)
+    assert common_mode_mm(DAYS[:15], los_m, quiet).shape == (15,)
+    days = [DAY + timedelta(days=6 * i) for i in range(90)]
+    long_m = np.concatenate([los_m] * 6)
+    assert common_mode_mm(days, long_m, quiet).shape == (63,), "a year"
+    assert common_mode_mm(days[::2], long_m[::2], quiet).shape == (32,)
+    assert common_mode_mm(days[::3], long_m[::3], quiet).shape == (30,), "all"
+    assert np.isnan(common_mode_mm(DAYS[:15], los_m, np.zeros((10, 10), bool))).all()

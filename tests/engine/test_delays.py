@@ -206,7 +206,43 @@ def test_gacos_files_that_cannot_be_right_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadWeatherError, match="cut short"):
         gacos_delay(ztd, look, GRID)
     with pytest.raises(BadWeatherError, match="another area"):
-        gacos_delay(write_ztd(tmp_path, west=100.0), look, GRID)
+        gacos_delay(write_ztd(tmp_path, west=109.0), look, GRID)
     ztd.with_name("20220718.ztd.rsc").unlink()
     with pytest.raises(BadWeatherError, match=r"no 20220718\.ztd\.rsc"):
+        gacos_delay(ztd, look, GRID)
+
+
+def test_a_gacos_file_that_ends_within_the_grid_corrects_nothing(tmp_path: Path) -> None:
+    look = write_look(tmp_path, ground())
+
+    with pytest.raises(BadWeatherError, match="no delay for 336 of 480 pixels"):
+        gacos_delay(write_ztd(tmp_path, north=37.42), look, GRID)
+
+
+@pytest.mark.parametrize("kind", [">f4", "cm"])
+def test_gacos_values_that_are_no_delay_in_metres_are_refused(tmp_path: Path, kind: str) -> None:
+    look, ztd = write_look(tmp_path, ground()), write_ztd(tmp_path)
+    values = np.fromfile(ztd, "<f4")
+    (values * np.float32(100) if kind == "cm" else values.astype(kind)).tofile(ztd)
+
+    with pytest.raises(BadWeatherError, match="no zenith delay in metres"):
+        gacos_delay(ztd, look, GRID)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("X_STEP 0.001", "X_STEP nan"),
+        ("X_STEP 0.001", "X_STEP 0"),
+        ("Y_STEP -0.001", "Y_STEP 0.001"),
+        ("X_STEP 0.001", ""),
+        ("WIDTH", "\n<html>\nWIDTH"),
+    ],
+)
+def test_a_gacos_header_that_cannot_be_right_is_refused(tmp_path: Path, old: str, new: str) -> None:
+    look, ztd = write_look(tmp_path, ground()), write_ztd(tmp_path)
+    header = ztd.with_name(f"{ztd.name}.rsc")
+    header.write_text(header.read_text().replace(old, new))
+
+    with pytest.raises(BadWeatherError, match=r"cannot be read|from north to south"):
         gacos_delay(ztd, look, GRID)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -257,6 +259,38 @@ def test_an_order_in_the_queue_is_taken_up_by_the_next_run(stored: StoredTrack) 
 
 
 @pytest.mark.usefixtures("invented_delays")
+def test_orders_that_stay_in_the_queue_keep_nobody_else_waiting(stored: StoredTrack) -> None:
+    """Each waits as long as a run may last, so that a run has time for two."""
+    now, asked = at(stored.dates[-1], 100), []
+    shelf = Shelf(now, trouble=lambda day: StillQueuedError("queued", f"order-{day}"))
+
+    for number in range(6):
+        shelf.asked.clear()
+        run(stored, shelf, now + timedelta(hours=6 * number), most_fetches=2)
+        asked.append(list(shelf.asked))
+
+    newest_first = list(reversed(stored.dates))
+    assert asked[:4] == [newest_first[i : i + 2] for i in range(0, 8, 2)]
+    assert asked[4:] == asked[:2]
+
+
+@pytest.mark.usefixtures("invented_delays")
+def test_a_disk_that_takes_nothing_is_said_and_the_run_goes_on(stored: StoredTrack, monkeypatch) -> None:
+    now, bad, write = at(stored.dates[-1], 100), stored.dates[4], module.write_delay
+
+    def full(track: Path, day: date, *words: object):
+        if day == bad:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(track, day, *words)
+
+    monkeypatch.setattr(module, "write_delay", full)
+    done = run(stored, Shelf(now), now)
+
+    assert "No space left on device" in done.missed[bad]
+    assert (len(done.final), states(stored)[bad]) == (7, "none")
+
+
+@pytest.mark.usefixtures("invented_delays")
 @pytest.mark.parametrize("place", ["write_delay", "sha256_of", "obtained"])
 def test_a_kill_before_the_ledgers_row_is_harmless(stored, monkeypatch, place) -> None:
     """After each of the three writes: the weather file, the delay file, and just before the row."""
@@ -312,6 +346,13 @@ def test_gacos_files_are_taken_when_somebody_puts_them_there(tmp_path: Path, led
     known = read_delay(stored.invented.store.folder, delay)
     assert -3.0 < np.nanmin(known) < np.nanmax(known) < -2.6
 
+    other = stored.dates[2]
+    for name in (f"{day:%Y%m%d}.ztd", f"{day:%Y%m%d}.ztd.rsc"):
+        shutil.copy(folder / name, folder / name.replace(f"{day:%Y%m%d}", f"{other:%Y%m%d}"))
+    again = go(now + timedelta(minutes=2))
+    assert again.final == []
+    assert f"is a copy of the file of {day}" in again.missed[other]
+
     # Somebody asks GACOS again, for a better map.
     stored.update(stored.members)
     before = read_manifest(stored.newest)
@@ -334,6 +375,7 @@ def test_gacos_files_are_taken_when_somebody_puts_them_there(tmp_path: Path, led
     cut = go(now + timedelta(minutes=4))
     assert day in cut.missed
     assert ledger.weather.delays(stored.track.id, "gacos")[day] == better, "a damaged one replaces nothing"
+    assert go(now + timedelta(days=2)).final == [other], "that file was never of the other day"
 
 
 @pytest.mark.parametrize(("method", "word"), [("none", "off"), ("height_correlation", "estimated")])

@@ -99,6 +99,19 @@ def test_impossible_values_are_refused(tmp_path, layer, value):
         clip(tmp_path, **{layer: values})
 
 
+@pytest.mark.parametrize(
+    ("layer", "nothing"), [("dem", np.nan), ("lv_theta", 0), ("lv_theta", np.nan), ("lv_phi", np.nan)]
+)
+def test_a_product_whose_geometry_is_empty_is_refused_and_one_with_holes_is_not(tmp_path, layer, nothing):
+    values = layers()[layer].copy()
+    values[6:9, 5:15] = nothing
+    assert clip(tmp_path, **{layer: values}).valid_fraction == 1
+
+    values[:, :] = nothing
+    with pytest.raises(BadProductError, match=f"{layer} has no value for 100% of the pixels that have phase"):
+        clip(tmp_path, **{layer: values})
+
+
 def test_a_product_of_nothing_but_zeros_is_refused(tmp_path):
     with pytest.raises(BadProductError, match="no pixel"):
         clip(tmp_path, unw_phase=np.zeros((ROWS, COLUMNS), np.float32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 
@@ -16,6 +17,31 @@ from sagwatch.domain.rules import rules_sha256
 from sagwatch.domain.site import AlertRules, Site
 from sagwatch.errors import SiteFileError
 from tests.database.published import make_site
+
+
+@pytest.mark.parametrize(
+    ("code", "refused"),
+    [("OGC:1.3:CRS84", False), ("EPSG::4490", False), ("EPSG::32649", True), ("EPSG::4610", True)],
+)
+def test_a_mine_plan_in_other_coordinates_is_refused_by_their_name(code, refused, tmp_path):
+    """Some of them, as EPSG:4610 (Xian 1980), are degrees too, a hundred metres off."""
+    crs = {"type": "name", "properties": {"name": f"urn:ogc:def:crs:{code}"}}
+    content = {"crs": crs, "features": [feature(AREA, name="x", begin="2024-01-01")]}
+    (tmp_path / "faces.geojson").write_text(json.dumps({"type": "FeatureCollection", **content}))
+
+    with pytest.raises(SiteFileError, match="crs: is") if refused else nullcontext():
+        with_mine(make_site(rows=100, columns=100), tmp_path)
+
+
+def test_faces_of_different_seams_may_lie_over_each_other(tmp_path):
+    write(
+        tmp_path,
+        "faces.geojson",
+        *(feature(AREA, name=f"on {seam}", seam=seam, begin="2024-01-01") for seam in ("4", "5", "")),
+    )
+
+    assert len(with_mine(make_site(rows=100, columns=100), tmp_path).faces) == 3
+
 
 ROOT = Path(__file__).resolve().parents[2]
 POINT = {"type": "Point", "coordinates": [110.8, 37.4]}
@@ -157,6 +183,13 @@ def test_the_mine_plan_is_read_from_the_folder_beside_the_site_file(tmp_path):
             [feature(AREA, name="x", begin="2024-01-01", advance_deg=400)],
             "advance_deg",
             "360",
+        ),
+        ("faces.geojson", [feature(AREA, name="x", begin="0024-01-01")], "begin", "1900-01-01"),
+        (
+            "faces.geojson",
+            [feature(AREA, name=name, seam="5", begin="2024-01-01") for name in "xy"],
+            "features[1] (y).geometry: covers 100% of x",
+            "name the seams apart",
         ),
         ("asets.geojson", [], "unknown file", "did you mean assets.geojson?"),
     ],

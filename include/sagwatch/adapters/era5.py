@@ -7,6 +7,7 @@ whatever it finds there.
 
 from __future__ import annotations
 
+import errno
 import logging
 import secrets
 import time
@@ -68,6 +69,8 @@ LEVELS_HPA = (
 #: What ECMWF writes into each message: ERA5, and the preliminary ERA5T.
 _STATES = {"0001": DelayState.FINAL, "0005": DelayState.PRELIMINARY}
 _NOT_YET = "is available yet"
+#: Then it is not the store that is away.
+_OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class ClimateDataStore:
@@ -276,7 +279,15 @@ def _told_clearly(url: str) -> Iterator[None]:
         raise FailedRequestError(f"the Climate Data Store could not fulfil the request: {text}") from problem
     except (DownloadError, LinkError) as problem:
         raise TryAgainError(f"the Climate Data Store: {first_line(str(problem))}") from problem
-    except (requests.RequestException, OSError, ValueError) as problem:
+    except OSError as problem:
+        if problem.errno in _OUR_DISK:
+            raise TryAgainError(
+                f"the weather file cannot be written: {problem.strerror}; make room"
+            ) from problem
+        raise TryAgainError(
+            f"the Climate Data Store at {url} is away: {first_line(str(problem))}"
+        ) from problem
+    except (requests.RequestException, ValueError) as problem:
         raise TryAgainError(
             f"the Climate Data Store at {url} is away: {first_line(str(problem))}"
         ) from problem
@@ -293,7 +304,8 @@ def _by_answer(problem: requests.HTTPError, url: str) -> Exception:
         )
     if status in (401, 403):
         return StopAndAskError(
-            f"the Climate Data Store refuses the key of Connection sagwatch_cds ({status}): make a new one at {KEY_URL}"
+            f"the Climate Data Store refuses us ({status}: {text}); if it means the key of Connection sagwatch_cds, "
+            f"make a new one at {KEY_URL}"
         )
     if 400 <= status < 500 and status not in (404, 408, 425, 429):
         return FailedRequestError(f"the Climate Data Store refuses the request: {text}")

@@ -22,6 +22,9 @@ FILES: Mapping[str, tuple[str, type[BaseModel]]] = {
     "assets.geojson": ("assets", Asset),
     "faces.geojson": ("faces", Face),
 }
+#: What a file may call its coordinates: WGS84, and China's frame, which is the same within a metre.
+_LON_LAT = ("CRS84", ":4326", ":4490")
+_MOST_OVERLAP = 0.1
 _KINDS = ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon")
 
 
@@ -58,10 +61,16 @@ def _features(file: Path, model: type[BaseModel], site: Site) -> list[Any]:
         raise SiteFileError(
             f"{file}: features: must be the list of features; write [] if there are none", file=file
         )
+    if (crs := raw.get("crs")) is not None and not any(name in json.dumps(crs) for name in _LON_LAT):
+        raise SiteFileError(
+            f"{file}: crs: is {json.dumps(crs)}; export it in longitude and latitude on WGS84 (EPSG:4326)",
+            file=file,
+        )
     found: list[Any] = []
     for number, feature in enumerate(raw["features"]):
         one = _feature(file, number, feature, model)
         _inside(file, number, one, site)
+        _refuse_worked_twice(file, number, one, found)
         if one.name in {other.name for other in found}:
             raise SiteFileError(
                 f"{file}: features[{number}].properties.name: {one.name!r} stands here a second time; rename one",
@@ -69,6 +78,20 @@ def _features(file: Path, model: type[BaseModel], site: Site) -> list[Any]:
             )
         found.append(one)
     return found
+
+
+def _refuse_worked_twice(file: Path, number: int, one: Any, others: list[Any]) -> None:
+    """No two faces work the same ground of one seam; how drawn edges overlap is tolerated."""
+    for other in others:
+        if not (isinstance(one, Face) and one.seam and one.seam == other.seam):
+            continue
+        share = one.shape.intersection(other.shape).area / min(one.shape.area, other.shape.area)
+        if share > _MOST_OVERLAP:
+            raise SiteFileError(
+                f"{file}: features[{number}] ({one.name}).geometry: covers {share:.0%} of {other.name} in the same "
+                f"seam {one.seam}; draw each face once, or name the seams apart",
+                file=file,
+            )
 
 
 def _parse(file: Path) -> Any:

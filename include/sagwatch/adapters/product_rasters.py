@@ -20,6 +20,8 @@ from sagwatch.errors import BadProductError
 
 #: A product that covers less of the track's grid is not of this place.
 LEAST_COVERED = 0.5
+#: The first product of a track gives its geometry for good; holes of the height model are tolerated, no more.
+MOST_WITHOUT_GEOMETRY = 0.5
 #: No product of HyP3 has more pixels (a whole scene at 40 m has 25 million).
 _LIMIT_PIXELS = 400_000_000
 #: Lattices agree to a thousandth of a pixel, or they do not agree.
@@ -102,7 +104,7 @@ def clip_product(layers: Mapping[str, Path], grid: Grid) -> ClippedProduct:
     ------
     BadProductError
         A raster is damaged, of another projection, pixel or lattice, of another size than the others, has impossible
-        values, or the product covers less than half of the grid or has no valid pixel on it.
+        values, or the product covers less than half of the grid, has no valid pixel on it, or no geometry for them.
     """
     clipped: dict[str, FloatArray] = {}
     phase_place: _Placement | None = None
@@ -118,6 +120,7 @@ def clip_product(layers: Mapping[str, Path], grid: Grid) -> ClippedProduct:
     product = ClippedProduct(clipped)
     if not product.valid.any():
         raise BadProductError("no pixel of the grid has both phase and coherence")
+    _refuse_no_geometry(product)
     return product
 
 
@@ -176,6 +179,15 @@ def _refuse_little_cover(place: _Placement, grid: Grid) -> None:
         raise BadProductError(
             f"it covers {covered:.0%} of the track's grid, at least {LEAST_COVERED:.0%} are needed"
         )
+
+
+def _refuse_no_geometry(product: ClippedProduct) -> None:
+    """Heights and look vectors are files of their own, which may be there and hold nothing."""
+    for layer, nothing in (("dem", np.nan), ("lv_theta", 0.0), ("lv_phi", np.nan)):
+        values = product.layers[layer][product.valid]
+        lacking = float(np.mean(np.isnan(values) | (values == nothing)))
+        if lacking > MOST_WITHOUT_GEOMETRY:
+            raise BadProductError(f"{layer} has no value for {lacking:.0%} of the pixels that have phase")
 
 
 def _refuse_other_extent(layer: str, place: _Placement, phase: _Placement) -> None:

@@ -118,7 +118,8 @@ class GradientLimit:
 class Steps:
     """Steepest LOS step between a pixel and a neighbour in the record, as a share of the limit; NaN without data.
 
-    ``once``: within one interval between acquisitions. ``lasting``: rate over two months, times what an interferogram
+    ``once``: within one interval between acquisitions, or from before to after one that the pixel lacks: then one
+    interferogram spans both. ``lasting``: rate over two months, times what an interferogram
     spans at most. Shape (rows, columns).
     """
 
@@ -149,6 +150,10 @@ def record_steps(dates: Sequence[date], los_mm: Floats, land: Bools) -> Steps:
 
     for first in range(len(dates) - 1):
         _raise_to(once, _steepest(moved(first, first + 1)) / STEP_LIMIT_MM)
+        lacking = np.isnan(los_mm[first + 1])
+        if first + 2 < len(dates) and lacking.any():
+            over = np.where(lacking, _steepest(moved(first, first + 2)), np.float32(np.nan))
+            _raise_to(once, over / STEP_LIMIT_MM)
         last = int(np.searchsorted(days, days[first] + _RATE_DAYS))
         if last < len(dates):
             share = _spanned_days(days[first : last + 1]) / (days[last] - days[first]) / STEP_LIMIT_MM

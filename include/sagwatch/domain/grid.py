@@ -93,6 +93,10 @@ class Grid:
         ValueError
             The place is outside the grid.
         """
+        if not (abs(latitude) <= 90 and abs(longitude) <= 180):
+            raise ValueError(
+                f"latitude {latitude:g}, longitude {longitude:g} is no place on Earth; are the two swapped?"
+            )
         x, y = Transformer.from_crs(4326, self.epsg, always_xy=True).transform(longitude, latitude)
         row, column = int((self.north - y) // self.pixel_m), int((x - self.west) // self.pixel_m)
         if not (0 <= row < self.rows and 0 <= column < self.columns):

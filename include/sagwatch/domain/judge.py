@@ -165,7 +165,7 @@ def _datum_motion(
     quiet = background.copy()
     for window in windows:
         quiet &= ~window.significant
-    common = common_mode_mm(view.los_m, quiet)
+    common = common_mode_mm(view.dates, view.los_m, quiet)
     motion = datum_motion(view.dates[-common.size :], common)
     return motion if motion is not None and is_shared(view.dates, view.los_m, quiet, motion) else None
 

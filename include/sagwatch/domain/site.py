@@ -551,8 +551,8 @@ class Face(_Strict):
 
     name: str = Field(min_length=1, max_length=120)
     seam: str = Field(default="", max_length=60)
-    begin: date
-    end: date | None = None
+    begin: date = Field(ge=date(1900, 1, 1), lt=date(2200, 1, 1))
+    end: date | None = Field(default=None, lt=date(2200, 1, 1))
     advance_deg: float | None = Field(
         default=None, ge=0, lt=360, description="Direction of advance, degrees from north over east."
     )

@@ -17,6 +17,8 @@ from sagwatch.errors import BadInputError, BadWeatherError
 
 #: Half a million pixels take PyAPS less than a minute.
 _PROGRAM_SECONDS = 1200
+#: Zenith delays from the highest mountain to the Dead Sea, metres; beyond are other units or another order of bytes.
+_ZENITH_M = (0.5, 3.0)
 
 
 def read_look(path: Path) -> tuple[Geometry, dict[str, str]]:
@@ -68,21 +70,15 @@ def era5_delay(grib: Path, geometry_path: Path) -> NDArray[np.float32]:
             seconds=_PROGRAM_SECONDS,
         )
         delay_m: NDArray[np.float32] = np.load(target)
-    known = _known(look)
     # PyAPS's fill value outside the weather's box is 0, which would say "no delay".
-    beyond = known & ~(np.isfinite(delay_m) & (delay_m != 0))
-    if beyond.any():
-        raise BadWeatherError(
-            f"{grib.name} gives no delay for {int(beyond.sum())} pixels of the track's grid"
-        )
-    return np.where(known, delay_m, np.nan).astype(np.float32)
+    return _everywhere(grib.name, np.where(delay_m != 0, delay_m, np.nan), look)
 
 
 def gacos_delay(ztd: Path, geometry_path: Path, grid: Grid) -> NDArray[np.float32]:
     """Project GACOS's zenith delay to the line of sight, as MintPy's ``tropo_gacos`` does.
 
     MintPy's reader takes the file. Its resampling expects degrees and fails on HyP3's UTM grids (MintPy issues 1086
-    and 1265), so values are interpolated linearly at the pixels' own longitudes and latitudes; NaN outside the file.
+    and 1265), so values are interpolated linearly at the pixels' own longitudes and latitudes.
 
     Returns
     -------
@@ -94,7 +90,8 @@ def gacos_delay(ztd: Path, geometry_path: Path, grid: Grid) -> NDArray[np.float3
     BadInputError
         There is no geometry.
     BadWeatherError
-        The file cannot be read, is cut short, or lies elsewhere.
+        The file cannot be read, is cut short, holds no zenith delay in metres, or leaves a part of the grid without
+        one: an acquisition is corrected everywhere or nowhere.
     """
     look, _ = read_look(geometry_path)
     zenith_m, latitudes, longitudes = _read_ztd(ztd)
@@ -108,7 +105,7 @@ def gacos_delay(ztd: Path, geometry_path: Path, grid: Grid) -> NDArray[np.float3
     )
     if not np.isfinite(delay_m).any():
         raise BadWeatherError(f"{ztd.name} covers no pixel of the track's grid: it is of another area")
-    return np.where(_known(look), delay_m, np.nan).astype(np.float32)
+    return _everywhere(ztd.name, delay_m, look)
 
 
 def _read_ztd(ztd: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -126,11 +123,35 @@ def _read_ztd(ztd: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], NDAr
                 f"{ztd.name} has {ztd.stat().st_size} bytes where {length} x {width} values of 4 need "
                 f"{4 * length * width}: it is cut short, or not a binary file of GACOS"
             )
-        zenith_m = readfile.read(str(ztd))[0].astype(np.float64)
-        latitudes, longitudes = utils0.get_lat_lon(attributes, dimension=1)
-    except (KeyError, ValueError, OSError) as problem:
+        with np.errstate(invalid="ignore"):  # other files than GACOS's hold bits that are no number
+            zenith_m = readfile.read(str(ztd))[0].astype(np.float64)
+        latitudes, longitudes = (np.asarray(axis) for axis in utils0.get_lat_lon(attributes, dimension=1))
+    except (KeyError, ValueError, IndexError, OSError) as problem:
         raise BadWeatherError(f"{ztd.name} or its .rsc cannot be read: {problem}") from problem
-    return np.where(zenith_m == 0, np.nan, zenith_m), np.asarray(latitudes), np.asarray(longitudes)
+    if not ((np.diff(latitudes) < 0).all() and (np.diff(longitudes) > 0).all()):
+        raise BadWeatherError(f"{header.name}: rows must run from north to south, columns from west to east")
+    zenith_m[zenith_m == 0] = np.nan
+    low, high = np.nanmin(zenith_m, initial=np.inf), np.nanmax(zenith_m, initial=-np.inf)
+    if low < _ZENITH_M[0] or high > _ZENITH_M[1]:
+        raise BadWeatherError(
+            f"{ztd.name} has values from {low:.3g} to {high:.3g}: no zenith delay in metres, little-endian float32"
+        )
+    return zenith_m, latitudes, longitudes
+
+
+def _everywhere(name: str, delay_m: NDArray[np.floating], look: Geometry) -> NDArray[np.float32]:
+    """NaN where the geometry is not known; refused where it is and the delay is not.
+
+    An acquisition that is corrected here and not there would have an edge that looks like motion; and one pixel
+    without a delay is without displacement at every acquisition, if it is the first or stands in for others.
+    """
+    known = _known(look)
+    missing = known & ~np.isfinite(delay_m)
+    if missing.any():
+        raise BadWeatherError(
+            f"{name} gives no delay for {int(missing.sum())} of {known.size} pixels of the track's grid"
+        )
+    return np.where(known, delay_m, np.nan).astype(np.float32)
 
 
 def _known(look: Geometry) -> NDArray[np.bool_]:

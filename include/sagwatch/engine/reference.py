@@ -70,7 +70,7 @@ class Surroundings:
     Attributes
     ----------
     land
-        False on water.
+        False on water, and where the height model has a hole: no delay could ever refer to such a pixel.
     undermined
         True within the draw of a panel: it moves, has moved or will.
     above_area_m
@@ -88,10 +88,7 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A place that is fit, with the numbers that rank it; ``score`` runs from 0 to 1.
-
-    ``off_panels`` is False where no mine plan says where the panels are.
-    """
+    """A place that is fit, with the numbers that rank it; ``score`` runs from 0 to 1."""
 
     row: int
     column: int
@@ -100,14 +97,14 @@ class Candidate:
     temporal_coherence: float
     unrest_m_yr: float
     above_area_m: float | None
-    off_panels: bool
+    off_panels: bool = False
 
     @property
     def reason(self) -> str:
         height = "" if self.above_area_m is None else f", {self.above_area_m:+.0f} m above the area's median"
-        panels = "off the panels, " if self.off_panels else ""
+        panels = ", off the panels" if self.off_panels else ""
         return (
-            f"mean coherence {self.mean_coherence:.2f}, in every interferogram, on land, {panels}"
+            f"mean coherence {self.mean_coherence:.2f}, in every interferogram, on land{panels}, "
             f"temporal coherence {self.temporal_coherence:.2f}, velocities around it within "
             f"{1000 * self.unrest_m_yr:.1f} mm/yr of the median{height}"
         )

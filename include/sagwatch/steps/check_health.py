@@ -154,7 +154,7 @@ def _lost_reference(ledger: Ledger, track_id: str, least: int) -> Iterator[Healt
         f"reference_lost:{track_id}:{since}",
         f"the {len(lost)} newest interferograms of {track_id}, since {since}, have no phase at the reference point and "
         "are left out: the ground is not judged meanwhile and no alert is raised or cleared. Choose another point: "
-        "`python -m sagwatch re-reference`, candidates in the view analyst.stable_points",
+        "`python -m sagwatch re-reference`, candidates by `rank-references` and in the view analyst.stable_points",
         track_id,
     )
 

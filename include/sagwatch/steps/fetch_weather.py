@@ -63,7 +63,10 @@ def fetch_weather(
     most_fetches: int = MOST_FETCHES,
     run_seconds: float = RUN_SECONDS,
 ) -> FetchedWeather:
-    """Ask for what is missing and due, newest acquisition first, each one recorded by itself.
+    """Ask for what is missing and due, each one recorded by itself.
+
+    Newest acquisition first; then what waits in the service's queue, longest untouched first, so that orders that
+    never come through keep nobody else waiting.
 
     A delay that cannot be had stays away with its reason, and the run goes on. Where a person must act (licence, key)
     nothing more is asked for, and an event says so once a month.
@@ -115,7 +118,7 @@ def fetch_weather(
 def _due(
     ledger: Ledger, track: Track, records: dict[date, WeatherRecord], as_of: datetime, replaced: set[date]
 ) -> list[date]:
-    """Acquisitions of the stack whose delay is to be asked for now, newest first."""
+    """Acquisitions of the stack whose delay is to be asked for now, in the order of `fetch_weather`."""
     accepted = ledger.revisions.accepted_interferograms(track.id)
     days = {day for entry in accepted for day in (entry.reference, entry.secondary)}
     waiting = {
@@ -123,7 +126,13 @@ def _due(
         for day, record in records.items()
         if record.state == DelayState.FINAL or (record.next_try_at is not None and record.next_try_at > as_of)
     }
-    return sorted(days - (waiting - replaced), reverse=True)
+
+    def turn(day: date) -> tuple[bool, float, int]:
+        record = records.get(day)
+        queued = record is not None and record.request_id is not None
+        return queued, record.tried_at.timestamp() if record is not None and queued else 0.0, -day.toordinal()
+
+    return sorted(days - (waiting - replaced), key=turn)
 
 
 def _replaced(place: TrackStore, records: dict[date, WeatherRecord]) -> set[date]:
@@ -173,7 +182,7 @@ class _Search:
             outcome, reason = Outcome.NOT_YET, str(problem)
         except StillQueuedError as problem:
             outcome, reason, request_id = Outcome.NOT_YET, str(problem), problem.request_id
-        except (TryAgainError, BadWeatherError, MintPyError) as problem:
+        except (TryAgainError, BadWeatherError, MintPyError, OSError) as problem:  # OSError: our own disk
             outcome, reason = Outcome.FAILED, str(problem)
         else:
             if delay is None:
@@ -210,6 +219,10 @@ class _Search:
         ztd = _gacos_file(self.place, day)
         if not ztd.is_file():
             return None
+        # The file says nothing about its day, only its name does.
+        taken = self.ledger.weather.day_of_source(self.track.id, sha256_of(ztd))
+        if taken not in (None, day) and taken not in _replaced(self.place, self.records):
+            raise BadWeatherError(f"{ztd.name} is a copy of the file of {taken}: it is of another day")
         delay_m = gacos_delay(ztd, self.place.geometry_path, self.place.grid)
         return self._keep(day, DelayState.FINAL, ztd, delay_m)
 

@@ -37,12 +37,12 @@ def rank_references(
 def surroundings(site: Site, grid: Grid, geometry: Geometry) -> Surroundings:
     """What the site's files and the geometry say about each pixel."""
     mine = Mine.of(site, grid)
-    heights = np.where(mine.licensed(grid) & np.isfinite(geometry.height_m), geometry.height_m, np.nan)
-    known = bool(np.isfinite(heights).any())
+    seen = np.isfinite(geometry.height_m) & np.isfinite(geometry.incidence_deg)
+    of_area_m = geometry.height_m[mine.licensed(grid) & seen]
     return Surroundings(
-        land=geometry.land,
+        land=geometry.land & seen if seen.any() else geometry.land,
         undermined=mine.undermined(site.datum.draw_m, grid) if site.faces else None,
-        above_area_m=geometry.height_m - np.nanmedian(heights) if known else None,
+        above_area_m=geometry.height_m - np.median(of_area_m) if of_area_m.size else None,
     )
 
 

@@ -13,6 +13,7 @@ from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.domain.site import Site, Track
 from sagwatch.engine.store import TrackStore
 from sagwatch.errors import BadInputError
+from sagwatch.steps.rank_references import surroundings
 from sagwatch.steps.stack_members import stored, track_store
 
 log = logging.getLogger(__name__)
@@ -53,16 +54,19 @@ def re_reference(
     Raises
     ------
     BadInputError
-        The place is outside the grid, on water, or without phase in too many interferograms, or no reason is given.
+        The place is outside the grid, on water or in a hole of the height model, within the draw of a panel, in a
+        zone that moves, or without phase in too many interferograms, or no reason is given.
     """
     if not why.strip() or not who.strip():
         raise BadInputError("say who moves the reference point and why: it is kept with every later result")
     store, pinned = track_store(track, data), ledger.sites.track(track.id)
     row, column = _pixel(track, ledger, store, place, rank)
-    seen, of = _refuse_unfit(track, ledger, store, row, column)
+    seen, of = _refuse_unfit(site, track, ledger, store, row, column)
     longitude, latitude = (float(value) for value in store.grid.lon_lat(row, column))
-    old = (pinned.reference_latitude or float("nan"), pinned.reference_longitude or float("nan"))
     ledger.network.move_reference(track.id, (row, column, latitude, longitude), who, why, as_of)
+    assert pinned.reference_latitude is not None
+    assert pinned.reference_longitude is not None
+    old = (pinned.reference_latitude, pinned.reference_longitude)
     text = (
         f"reference moved from {old[0]:.5f}, {old[1]:.5f} to {latitude:.5f}, {longitude:.5f} by {who}: {why}"
     )
@@ -91,17 +95,31 @@ def _pixel(
     ranked = {one.rank: one for one in ledger.network.candidates(track.id)}
     if rank not in ranked:
         raise BadInputError(
-            f"{track.id} has no candidate of rank {rank}; it has {len(ranked)}: see the view analyst.stable_points"
+            f"{track.id} has no candidate of rank {rank}; it has {len(ranked)}: see the view "
+            "analyst.stable_points, and `python -m sagwatch rank-references`"
         )
     return ranked[rank].row, ranked[rank].column
 
 
-def _refuse_unfit(track: Track, ledger: Ledger, store: TrackStore, row: int, column: int) -> tuple[int, int]:
+def _refuse_unfit(
+    site: Site, track: Track, ledger: Ledger, store: TrackStore, row: int, column: int
+) -> tuple[int, int]:
     """Look at the place in every interferogram that may be in the stack; in how many of how many it has phase."""
-    if not store.read_geometry().land[row, column]:
+    where, about = (
+        f"{track.id}: row {row}, column {column}",
+        surroundings(site, store.grid, store.read_geometry()),
+    )
+    if not about.land[row, column]:
         raise BadInputError(
-            f"{track.id}: row {row}, column {column} is water; take a place on stable, dry ground"
+            f"{where} is water, or its height is not known; take a place on stable, dry ground"
         )
+    if about.undermined is not None and about.undermined[row, column]:
+        raise BadInputError(
+            f"{where} lies within {site.datum.draw_m:g} m of a face of the mine plan, so it moves, has moved or will; "
+            "take a place farther away, or lower datum.draw_m in the site file"
+        )
+    if (zone := ledger.network.zone_at(track.id, row, column)) is not None:
+        raise BadInputError(f"{where} lies in zone {zone}, which moves; take a place on stable ground")
     members = ledger.network.with_or_without_reference(track.id)
     if not members:
         raise BadInputError(f"{track.id} has no interferogram yet")
@@ -109,7 +127,7 @@ def _refuse_unfit(track: Track, ledger: Ledger, store: TrackStore, row: int, col
     seen, of = int(np.count_nonzero(np.isfinite(phase) & (phase != 0))), len(members)
     if seen < LEAST_SEEN * of:
         raise BadInputError(
-            f"{track.id}: row {row}, column {column} has phase in {seen} of {of} interferograms; the others would be "
+            f"{where} has phase in {seen} of {of} interferograms; the others would be "
             f"left out, and at least {LEAST_SEEN:.0%} are needed: take another place (view analyst.stable_points)"
         )
     return seen, of

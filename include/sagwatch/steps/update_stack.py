@@ -22,7 +22,7 @@ from sagwatch.domain.site import Site, Track
 from sagwatch.engine.checks import Finding, check_reference, pieces, refuse
 from sagwatch.engine.correction_files import check_corrections, corrected_by_average
 from sagwatch.engine.files import sha256_of
-from sagwatch.engine.interferogram import StoredInterferogram
+from sagwatch.engine.interferogram import COHERENCE, StoredInterferogram
 from sagwatch.engine.manifest import (
     MANIFEST,
     Manifest,
@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 
 #: A site without a reference point of its own waits for so many interferograms before one is chosen and pinned.
 LEAST_PAIRS_TO_CHOOSE_REFERENCE = 3
+#: Half of so many newest interferograms with less coherence at the reference point: what it tells is noise. Without any
+#: coherence an estimate over a few dozen looks reads 0.1 to 0.2.
+NEWEST_AT_REFERENCE, LEAST_COHERENCE_AT_REFERENCE = 6, 0.2
 
 
 def update_stack(site: Site, track: Track, ledger: Ledger, data: Path, as_of: datetime) -> str | None:
@@ -77,6 +80,7 @@ def update_stack(site: Site, track: Track, ledger: Ledger, data: Path, as_of: da
     accepted = seen
     if not accepted:
         return None
+    _tell_incoherent_reference(track, store, ledger, reference, accepted, as_of)
     return _next_revision(site, track, ledger, store, accepted, reference, data, as_of).id
 
 
@@ -91,6 +95,7 @@ def _pinned_reference(
     """The reference pixel from the ledger; at the first time the site's own, or one chosen by rule, is pinned."""
     pinned = ledger.sites.track(track.id)
     if pinned.reference_row is not None and pinned.reference_column is not None:
+        _tell_other_reference(track, store, ledger, (pinned.reference_row, pinned.reference_column), as_of)
         return ReferencePoint(pinned.reference_row, pinned.reference_column, pinned.reference_reason or "")
     if track.reference is not None:
         row, column = store.grid.row_column(track.reference.longitude, track.reference.latitude)
@@ -113,6 +118,60 @@ def _pinned_reference(
     )
     log.info("%s: reference pinned at %.5f N, %.5f E: %s", track.id, latitude, longitude, chosen.reason)
     return chosen
+
+
+def _tell_other_reference(
+    track: Track, store: TrackStore, ledger: Ledger, pinned: tuple[int, int], as_of: datetime
+) -> None:
+    """An edited site file moves no reference point; that nobody may take it for moved, it is told once."""
+    if track.reference is None:
+        return
+    named = store.grid.row_column(track.reference.longitude, track.reference.latitude)
+    if named == pinned:
+        return
+    place = f"{track.reference.latitude:.5f}, {track.reference.longitude:.5f}"
+    ledger.operations.record(
+        "reference_not_moved",
+        f"{track.id}: the site file names the reference point {place} (row {named[0]}, column {named[1]}), pinned is "
+        f"row {pinned[0]}, column {pinned[1]}, and everything still refers to that: move it by `python -m sagwatch "
+        "re-reference`, or take the key `reference` out",
+        site=track.site,
+        track_id=track.id,
+        dedupe_key=f"reference_not_moved:{track.id}:{pinned}:{named}",
+        as_of=as_of,
+    )
+
+
+def _tell_incoherent_reference(
+    track: Track,
+    store: TrackStore,
+    ledger: Ledger,
+    reference: ReferencePoint,
+    accepted: list[AcceptedInterferogram],
+    as_of: datetime,
+) -> None:
+    """A reference with phase but without coherence any more shakes every displacement: told once a month."""
+    newest = sorted(stored(accepted), key=lambda pair: (pair.secondary, pair.reference))[
+        -NEWEST_AT_REFERENCE:
+    ]
+    rows = slice(reference.row, reference.row + 1)
+    coherence = float(np.nanmedian(store.stack(newest).read(COHERENCE, rows)[:, reference.column]))
+    if len(newest) < NEWEST_AT_REFERENCE or coherence >= LEAST_COHERENCE_AT_REFERENCE:
+        return
+    text = (
+        f"{track.id}: the {len(newest)} newest interferograms have a median coherence of {coherence:.2f} at the "
+        "reference point, so its noise is in every displacement. Contrasts, and the alerts that rest on them, do not "
+        "depend on it. Choose another point: `python -m sagwatch rank-references` and `re-reference`"
+    )
+    log.warning("%s", text)
+    ledger.operations.record(
+        "reference_incoherent",
+        text,
+        site=track.site,
+        track_id=track.id,
+        dedupe_key=f"reference_incoherent:{track.id}:{reference.row}:{reference.column}:{as_of:%Y-%m}",
+        as_of=as_of,
+    )
 
 
 def _tell(

@@ -189,6 +189,17 @@ class Network:
                 for row in session.scalars(statement)
             ]
 
+    def zone_at(self, track_id: str, row: int, column: int) -> str | None:
+        """The id of the zone that a pixel is in, by what is published."""
+        statement = (
+            select(models.PointVelocity.zone_id)
+            .join(models.Point, models.Point.id == models.PointVelocity.point_id)
+            .where(models.Point.track_id == track_id)
+            .where(models.Point.row == row, models.Point.column == column)
+        )
+        with self._ledger.begin() as session:
+            return session.scalar(statement)
+
     def move_reference(
         self, track_id: str, place: tuple[int, int, float, float], who: str, why: str, as_of: datetime
     ) -> None:

@@ -135,8 +135,8 @@ class Sites:
                 raise BadInputError(
                     f"track {track_id} has its reference pinned at row {track.reference_row}, column "
                     f"{track.reference_column} ({track.reference_reason}); moving it to row {row}, column {column} "
-                    "would shift everything published: leave `reference` in the site file as it was, or describe a "
-                    "new site"
+                    "shifts everything published: leave `reference` in the site file as it was, or move it by "
+                    "`python -m sagwatch re-reference`"
                 )
             return track
 

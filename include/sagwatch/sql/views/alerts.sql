@@ -96,14 +96,15 @@ SELECT
     event.sentence,
     event.evidence,
     revision.number AS revision_number,
-    event.decided_at
+    event.decided_at,
+    analyst.any_provisional(revision.troposphere, revision.orbits) AS provisional
 FROM sagwatch.alert_event event
 JOIN sagwatch.alert ON alert.id = event.alert_id
 LEFT JOIN sagwatch.zone ON zone.id = alert.zone_id
 JOIN sagwatch.track ON track.id = event.track_id
 JOIN sagwatch.revision ON revision.id = event.revision_id;
 COMMENT ON VIEW analyst.alert_history IS
-    'Everything that was ever decided about alerts, with the evidence; rows are never changed. epoch: when the ground moved; decided_at: when we learned it.';
+    'Everything that was ever decided about alerts, with the evidence; rows are never changed. epoch: when the ground moved; decided_at: when we learned it; provisional: some acquisitions of that revision stood on input that was replaced since, or will be.';
 
 CREATE VIEW analyst.alert_rules AS
 SELECT site, version, sha256 AS rules_sha256, valid_from, rules FROM sagwatch.alert_rule;

@@ -33,7 +33,7 @@ SELECT
     revision.epochs[1] AS first_epoch,
     revision.epochs[cardinality(revision.epochs)] AS last_epoch,
     revision.number AS revision_number,
-    (revision.troposphere && ARRAY['none', 'preliminary'] OR revision.orbits && ARRAY['restituted']) AS provisional,
+    analyst.any_provisional(revision.troposphere, revision.orbits) AS provisional,
     point.geom
 FROM sagwatch.point
 JOIN sagwatch.point_velocity held ON held.point_id = point.id

@@ -4,6 +4,12 @@ RETURN troposphere IN ('none', 'preliminary') OR orbits = 'restituted';
 COMMENT ON FUNCTION analyst.is_provisional(text, text) IS
     'Whether an acquisition with such weather and orbits (see analyst.epochs) stands on input that will be replaced.';
 
+CREATE FUNCTION analyst.any_provisional(troposphere text[], orbits text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN troposphere && ARRAY['none', 'preliminary'] OR orbits && ARRAY['restituted'];
+COMMENT ON FUNCTION analyst.any_provisional(text[], text[]) IS
+    'Whether any acquisition of a revision is (see is_provisional): all of its numbers may still change.';
+
 -- One row per acquisition of what readers see; domain/provisional.py has the same words.
 CREATE VIEW analyst.epochs AS
 SELECT

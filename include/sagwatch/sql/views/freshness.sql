@@ -12,7 +12,7 @@ SELECT
     seen.pending AS acquisitions_pending,
     (SELECT count(*) FROM analyst.epochs
         WHERE epochs.site = track.site AND epochs.track = track.name AND epochs.provisional) AS acquisitions_provisional,
-    revision.troposphere && ARRAY['none', 'preliminary'] OR revision.orbits && ARRAY['restituted'] AS provisional,
+    analyst.any_provisional(revision.troposphere, revision.orbits) AS provisional,
     (SELECT count(*) FROM analyst.open_jobs WHERE open_jobs.site = track.site AND open_jobs.track = track.name)
         AS jobs_waiting,
     (SELECT count(*) FROM analyst.pairs_without_job waiting

@@ -103,8 +103,11 @@ CREATE VIEW analyst.reference_points AS
 SELECT
     track.site, track.name AS track, track.reference_latitude AS latitude, track.reference_longitude AS longitude,
     track.reference_reason AS reason, track.reference_pinned_at AS pinned_at, change.who, change.why,
-    change.old_latitude, change.old_longitude
+    change.old_latitude, change.old_longitude,
+    coalesce((revision.reference_row, revision.reference_column) = (track.reference_row, track.reference_column), false)
+        AS in_force
 FROM sagwatch.track
+LEFT JOIN sagwatch.revision ON revision.id = track.head_revision_id
 LEFT JOIN LATERAL (
     SELECT * FROM sagwatch.reference_change
     WHERE reference_change.track_id = track.id ORDER BY reference_change.id DESC LIMIT 1
@@ -112,6 +115,8 @@ LEFT JOIN LATERAL (
 WHERE track.archived_at IS NULL AND track.reference_row IS NOT NULL;
 COMMENT ON VIEW analyst.reference_points IS
     'The place that all displacements of a track refer to, why it was taken, and the last act that moved it, if any.';
+COMMENT ON COLUMN analyst.reference_points.in_force IS
+    'False: what is published does not refer to it yet; the next run solves the track anew.';
 
 CREATE VIEW analyst.reference_changes AS
 SELECT track.site, track.name AS track, change.at, change.who, change.why, change.old_latitude, change.old_longitude,
@@ -125,9 +130,11 @@ SELECT
     (candidate.row, candidate.column) = (track.reference_row, track.reference_column) AS is_reference,
     candidate.latitude, candidate.longitude, candidate.score, candidate.mean_coherence, candidate.temporal_coherence,
     candidate.unrest_mm_yr, candidate.above_area_m, candidate.ranked_at,
-    now.displacement_mm, now.velocity_mm_yr, now.velocity_365d_mm_yr, now.velocity_365d_sd_mm_yr
+    now.displacement_mm, now.velocity_mm_yr, now.velocity_365d_mm_yr, now.velocity_365d_sd_mm_yr,
+    analyst.any_provisional(revision.troposphere, revision.orbits) AS provisional
 FROM sagwatch.reference_candidate AS candidate
 JOIN sagwatch.track ON track.id = candidate.track_id
+LEFT JOIN sagwatch.revision ON revision.id = track.head_revision_id
 LEFT JOIN sagwatch.point
     ON point.track_id = candidate.track_id AND point.row = candidate.row AND point."column" = candidate."column"
 LEFT JOIN sagwatch.point_velocity AS now ON now.point_id = point.id

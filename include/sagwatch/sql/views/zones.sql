@@ -30,11 +30,16 @@ SELECT
     (snapshot.evidence #>> '{place,inside_licence}')::boolean AS inside_licence,
     snapshot.evidence ->> 'sentence' AS sentence,
     snapshot.evidence,
-    snapshot.geom
+    snapshot.geom,
+    analyst.any_provisional(revision.troposphere, revision.orbits) AS provisional
 FROM sagwatch.zone_snapshot snapshot
 JOIN sagwatch.zone ON zone.id = snapshot.zone_id
-JOIN sagwatch.track ON track.id = zone.track_id;
+JOIN sagwatch.track ON track.id = zone.track_id
+LEFT JOIN sagwatch.judgement ON judgement.track_id = zone.track_id AND judgement.epoch = snapshot.epoch
+LEFT JOIN sagwatch.revision ON revision.id = judgement.revision_id;
 COMMENT ON VIEW analyst.zone_history IS 'Every zone as every acquisition showed it: how an area grew, moved and slowed.';
+COMMENT ON COLUMN analyst.zone_history.provisional IS
+    'True: it was judged on a revision in which some acquisitions stood on input that was replaced since, or will be.';
 
 CREATE VIEW analyst.zones AS
 SELECT
@@ -105,6 +110,7 @@ SELECT
     influence.limit_mm,
     influence.area_m2,
     track.head_revision_id = influence.revision_id AS current,
+    analyst.any_provisional(revision.troposphere, revision.orbits) AS provisional,
     influence.geom
 FROM sagwatch.influence
 JOIN sagwatch.track ON track.id = influence.track_id
