@@ -88,7 +88,10 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A place that is fit, with the numbers that rank it; ``score`` runs from 0 to 1."""
+    """A place that is fit, with the numbers that rank it; ``score`` runs from 0 to 1.
+
+    ``off_panels`` is False where no mine plan says where the panels are.
+    """
 
     row: int
     column: int
