@@ -352,6 +352,7 @@ def test_gacos_files_are_taken_when_somebody_puts_them_there(tmp_path: Path, led
     again = go(now + timedelta(minutes=2))
     assert again.final == []
     assert f"is a copy of the file of {day}" in again.missed[other]
+
     # Somebody asks GACOS again, for a better map.
     stored.update(stored.members)
     before = read_manifest(stored.newest)
@@ -374,6 +375,7 @@ def test_gacos_files_are_taken_when_somebody_puts_them_there(tmp_path: Path, led
     cut = go(now + timedelta(minutes=4))
     assert day in cut.missed
     assert ledger.weather.delays(stored.track.id, "gacos")[day] == better, "a damaged one replaces nothing"
+    assert go(now + timedelta(days=2)).final == [other], "that file was never of the other day"
 
 
 @pytest.mark.parametrize(("method", "word"), [("none", "off"), ("height_correlation", "estimated")])

@@ -221,7 +221,7 @@ class _Search:
             return None
         # The file says nothing about its day, only its name does.
         taken = self.ledger.weather.day_of_source(self.track.id, sha256_of(ztd))
-        if taken not in (None, day):
+        if taken not in (None, day) and taken not in _replaced(self.place, self.records):
             raise BadWeatherError(f"{ztd.name} is a copy of the file of {taken}: it is of another day")
         delay_m = gacos_delay(ztd, self.place.geometry_path, self.place.grid)
         return self._keep(day, DelayState.FINAL, ztd, delay_m)

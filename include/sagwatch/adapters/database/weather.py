@@ -73,9 +73,10 @@ class WeatherRecords:
             return {row.date: _record(row, source) for row, source in session.execute(statement)}
 
     def day_of_source(self, track_id: str, source_sha256: str) -> date | None:
-        """The acquisition for which a file of this content was taken already."""
+        """The acquisition whose delay in use was made from a file of this content."""
         statement = (
             select(models.WeatherDelay.date)
+            .join(models.Weather, models.Weather.delay_id == models.WeatherDelay.id)
             .where(models.WeatherDelay.track_id == track_id)
             .where(models.WeatherDelay.source_sha256 == source_sha256)
             .limit(1)
