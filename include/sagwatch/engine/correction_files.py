@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.delay import DelayState, StoredDelay
+from sagwatch.engine.arrays import map_array
 from sagwatch.engine.checks import Finding
 from sagwatch.engine.corrections import (
     Corrections,
@@ -43,7 +44,7 @@ from sagwatch.engine.eaten import (
     taken_by_ramp,
 )
 from sagwatch.engine.files import sha256_of
-from sagwatch.engine.interferogram import map_array, open_hdf5, read_attributes, write_attributes
+from sagwatch.engine.interferogram import open_hdf5, read_attributes, write_attributes
 from sagwatch.engine.manifest import WHOLE_RECORD, Manifest, describe
 from sagwatch.engine.revision_files import VELOCITIES, create_view, write_lines
 from sagwatch.engine.steady_ground import decided_at, mask_key, steady_ground
