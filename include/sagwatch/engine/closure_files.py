@@ -20,9 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.engine.closure import Pair, Triangle, cycles, triangles
-from sagwatch.engine.files import sha256_of
 from sagwatch.engine.interferogram import PHASE, StoredInterferogram, open_hdf5
-from sagwatch.engine.manifest import Manifest, describe
 from sagwatch.engine.stack import Stack
 from sagwatch.engine.update import Base, Update, key_of
 from sagwatch.errors import BadRevisionError
@@ -110,16 +108,12 @@ def _counted(update: Update) -> Counts:
 
 
 def _of_base(base: Base, shape: tuple[int, int]) -> Counts | None:
-    path = base.track / "revisions" / base.manifest.folder_name / CLOSURES
-    if not _is_of(path, base.manifest):
+    path = base.intact(CLOSURES)
+    if path is None:
         return None
     with open_hdf5(path) as file:
         counts = Counts(*(file[name][:] for name in _COUNTS))
     return counts if counts.complete.shape == shape else None
-
-
-def _is_of(path: Path, manifest: Manifest) -> bool:
-    return path.is_file() and describe(path, sha256_of(path)) == manifest.files.get(CLOSURES)
 
 
 def _change(counts: Counts, stack: Stack, before: Iterable[StoredInterferogram], update: Update) -> Counts:

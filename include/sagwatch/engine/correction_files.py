@@ -42,9 +42,8 @@ from sagwatch.engine.eaten import (
     eaten_by_topography,
     taken_by_ramp,
 )
-from sagwatch.engine.files import sha256_of
 from sagwatch.engine.interferogram import map_array, open_hdf5, read_attributes, write_attributes
-from sagwatch.engine.manifest import WHOLE_RECORD, Manifest, describe
+from sagwatch.engine.manifest import WHOLE_RECORD, Manifest
 from sagwatch.engine.revision_files import VELOCITIES, create_view, write_lines
 from sagwatch.engine.steady_ground import decided_at, mask_key, steady_ground
 from sagwatch.engine.update import Base, Past
@@ -259,12 +258,10 @@ def _steady(making: Making) -> NDArray[np.bool_]:
     """The mask of the revision before where nothing has a new say in it, otherwise decided now."""
     folder, manifest, base = making.folder, making.manifest, making.base
     key = mask_key(manifest, making.settings)
-    if base is not None:
-        earlier = base.track / "revisions" / base.manifest.folder_name / STEADY
-        if earlier.is_file() and describe(earlier, sha256_of(earlier)) == base.manifest.files.get(STEADY):
-            with open_hdf5(earlier) as file:
-                if file.attrs.get(_KEY) == key:
-                    return file["mask"][:]
+    if base is not None and (earlier := base.intact(STEADY)) is not None:
+        with open_hdf5(earlier) as file:
+            if file.attrs.get(_KEY) == key:
+                return file["mask"][:]
     until = decided_at(manifest.epochs)
     if until == manifest.epochs[-1]:
         dates = manifest.epochs

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.engine import kernel
+from sagwatch.engine.files import sha256_of
 from sagwatch.engine.interferogram import StoredInterferogram, map_array
 from sagwatch.engine.lines import fit_range
 from sagwatch.engine.manifest import (
@@ -31,6 +32,7 @@ from sagwatch.engine.manifest import (
     RevisionSettings,
     Sealed,
     check_sealed,
+    describe,
 )
 from sagwatch.engine.sealed import (
     CHECKPOINTS,
@@ -77,6 +79,13 @@ class Base:
 
     track: Path
     manifest: Manifest
+
+    def intact(self, name: str) -> Path | None:
+        """A file of the revision's folder; None where there is none, or where it is not what the manifest says."""
+        path = self.track / "revisions" / self.manifest.folder_name / name
+        if not path.is_file() or describe(path, sha256_of(path)) != self.manifest.files.get(name):
+            return None
+        return path
 
 
 @dataclass(frozen=True)
