@@ -155,7 +155,7 @@ class Judge:
     def coverages(self, solved: Solved) -> dict[str, float]:
         """Share of the 95 % intervals that hold the truth, by window; mean over many ends of the window."""
         shares: dict[str, list[float]] = {name: [] for name in WINDOWS}
-        for end in self.ends[::-2]:
+        for end in self.ends:
             own = _intervals(solved, end, self.dates, self.pixel_m)
             for name, days in WINDOWS.items():
                 velocity, half = own[name]
