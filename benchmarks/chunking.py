@@ -26,9 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.engine import make_scratch
+from sagwatch.engine.arrays import OpenArrays, create_array, map_array
 from sagwatch.engine.files import flush
-from sagwatch.engine.interferogram import map_array
-from sagwatch.engine.sealed import create_array
 
 _NAME = "timeseries"
 _ROWS = 60
@@ -64,11 +63,13 @@ def write_piece(path: Path, values: NDArray[np.float32], chunks: tuple[int, int,
     """Write a file of some epochs, durably."""
     with h5py.File(path, "w", libver="latest") as file:
         if chunks is None:
-            create_array(file, _NAME, values.shape, np.float32)
+            place = create_array(file, _NAME, values.shape, np.float32).get_offset(), np.float32
         else:
             file.create_dataset(_NAME, data=values, chunks=chunks)
     if chunks is None:
-        map_array(path, _NAME, writable=True)[:] = values
+        n_pixels = values[0].size
+        with OpenArrays() as arrays:
+            arrays.open(path, n_pixels, [place])[0][0:n_pixels] = values
     flush(path)
 
 

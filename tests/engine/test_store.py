@@ -255,7 +255,7 @@ def test_damage_to_the_manifest_or_an_interferogram_is_found(small):
     manifest = revision / "manifest.json"
     manifest.chmod(0o644)
     text = manifest.read_text()
-    manifest.write_text(text.replace('"number": 1', '"number": 2'))
+    manifest.write_text(text.replace('"number":1', '"number":2'))
     with pytest.raises(BadRevisionError, match="was changed after it was written"):
         verify(revision)
     manifest.write_text(text[:100])
@@ -384,7 +384,7 @@ def test_a_kill_leaves_no_half_revision_and_the_next_build_clears_up(tmp_path, s
 
 def test_an_error_leaves_neither_folder_nor_file(tmp_path):
     def fail_in_folder():
-        with folder_aside(tmp_path / "a") as aside:
+        with folder_aside(tmp_path / "a") as (aside, _):
             (aside / "half").write_text("x")
             raise ZeroDivisionError
 
@@ -403,7 +403,7 @@ def test_an_error_leaves_neither_folder_nor_file(tmp_path):
 def test_clearing_up_spares_the_folder_that_someone_is_still_making(tmp_path):
     dead = tmp_path / f"{ASIDE}dead"
     dead.mkdir()
-    with folder_aside(tmp_path / "revision") as alive:
+    with folder_aside(tmp_path / "revision") as (alive, _):
         assert remove_leftovers(tmp_path) == [dead.name]
         assert alive.is_dir()
 

@@ -1,6 +1,5 @@
 """An audit says aloud what is not MintPy's: in the ledger, in the analyst's view, in the status, and by failing."""
 
-import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,7 +10,7 @@ from sqlalchemy import text
 from sagwatch.adapters.database.status import read_status
 from sagwatch.domain.site import AuditRules
 from sagwatch.engine.files import sha256_of
-from sagwatch.engine.manifest import MANIFEST, read_manifest, verify
+from sagwatch.engine.manifest import MANIFEST, read_manifest, verify, write_manifest
 from sagwatch.engine.mintpy_programs import Sample
 from sagwatch.errors import BadRevisionError
 from sagwatch.steps.audit_track import TOLERANCE_MM, audit_track, sample_of
@@ -35,10 +34,8 @@ def shift_an_epoch(stored: StoredTrack, metres: float) -> None:
     with h5py.File(path, "r+") as file:
         file["timeseries"][5] += metres
     forged = replace(block, sha256=sha256_of(path))
-    content = replace(manifest, series=(forged, *manifest.series[1:])).as_json()
-    target = stored.newest / MANIFEST
-    target.chmod(0o644)
-    target.write_text(json.dumps(content, default=str))
+    (stored.newest / MANIFEST).chmod(0o644)
+    write_manifest(stored.newest, replace(manifest, series=(forged, *manifest.series[1:])))
     verify(stored.newest)
 
 

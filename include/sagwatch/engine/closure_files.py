@@ -9,7 +9,6 @@ pixel and where all triangles contradict. Beside it are the plain counts: ``cont
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,8 +20,9 @@ from numpy.typing import NDArray
 
 from sagwatch.engine.closure import Pair, Triangle, cycles, triangles
 from sagwatch.engine.interferogram import PHASE, StoredInterferogram, open_hdf5
+from sagwatch.engine.revision_files import open_file
 from sagwatch.engine.stack import Stack
-from sagwatch.engine.update import Base, Update, key_of
+from sagwatch.engine.update import Base, Update
 from sagwatch.errors import BadRevisionError
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Counts:
         self.without_phase += (sign * np.isnan(phase)).astype(np.uint16)
 
 
-def write_closures(aside: Path, template: Path, update: Update) -> None:
+def write_closures(aside: Path, template: bytes, update: Update) -> None:
     """Write the layer of a revision that is being made; without triangles there is none, as MintPy does it.
 
     The counts of the base are taken over: only triangles and pairs that came or went are looked at.
@@ -86,9 +86,7 @@ def write_closures(aside: Path, template: Path, update: Update) -> None:
     with h5py.File(aside / "avgSpatialCoh.h5", "r") as file:
         coherence = file["coherence"][:]
     unknown = (counts.without_phase > 0) | (counts.contradicting == len(found)) | (coherence == 0)
-    shutil.copyfile(template, aside / CLOSURES)
-    with h5py.File(aside / CLOSURES, "r+", libver="latest") as file:
-        file.attrs["FILE_TYPE"], file.attrs["UNIT"] = "mask", "1"
+    with open_file(template, aside / CLOSURES, "mask", "1") as file:
         layer = np.where(unknown, np.nan, counts.contradicting).astype(np.float32)
         file.create_dataset("mask", data=layer, track_times=False)
         arrays = (counts.contradicting, counts.complete, counts.without_phase)
@@ -121,9 +119,7 @@ def _change(counts: Counts, stack: Stack, before: Iterable[StoredInterferogram],
     old = {(one.reference, one.secondary): one for one in before}
     new = {(one.reference, one.secondary): one for one in stack.members}
     touched = {
-        pair
-        for pair in {*old, *new}
-        if pair not in old or pair not in new or key_of(old[pair]) != key_of(new[pair])
+        pair for pair in {*old, *new} if pair not in old or pair not in new or old[pair].key != new[pair].key
     }
     phases = Phases(stack.folder, update.reference.row, update.reference.column)
     for members, sign in ((old, -1), (new, 1)):

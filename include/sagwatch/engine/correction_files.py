@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.delay import DelayState, StoredDelay
+from sagwatch.engine.arrays import map_array
 from sagwatch.engine.checks import Finding
 from sagwatch.engine.corrections import (
     Corrections,
@@ -42,7 +43,7 @@ from sagwatch.engine.eaten import (
     eaten_by_topography,
     taken_by_ramp,
 )
-from sagwatch.engine.interferogram import map_array, open_hdf5, read_attributes, write_attributes
+from sagwatch.engine.interferogram import open_hdf5, read_attributes, write_attributes
 from sagwatch.engine.manifest import WHOLE_RECORD, Manifest
 from sagwatch.engine.revision_files import VELOCITIES, create_view, write_lines
 from sagwatch.engine.steady_ground import decided_at, mask_key, steady_ground

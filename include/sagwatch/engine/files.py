@@ -7,16 +7,19 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
 
 from sagwatch.errors import BadRevisionError
 
 ASIDE = ".making-"
 _CHUNK = 1 << 20
-_AT_A_TIME = 8
+_AT_A_TIME = 48
 
 
 def sha256_of(path: Path) -> str:
@@ -30,27 +33,65 @@ def sha256_of(path: Path) -> str:
 
 def flush(path: Path) -> None:
     """Wait until a file's content, or a folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    _flush(os.open(path, os.O_RDONLY))
+
+
+def _flush(descriptor: int) -> None:
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def make_durable(paths: Sequence[Path]) -> dict[Path, str]:
-    """Make files read-only and wait until they are on the disk; return the hashes of their content.
+class Stamp(NamedTuple):
+    """What the filesystem says of a file; another one after anybody wrote to it, moved it or put another in its place.
 
-    Several at a time, because each waits for the disk, which writes them together.
+    No program can set the time of the last change. What a disk loses by itself shows in a hash only.
     """
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        return dict(zip(paths, pool.map(_make_durable, paths), strict=True))
+
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
 
 
-def _make_durable(path: Path) -> str:
-    path.chmod(0o444)
-    digest = sha256_of(path)
-    flush(path)
-    return digest
+def stamp_of(path: Path) -> Stamp:
+    """The stamp of a file as it is now."""
+    found = path.stat()
+    return Stamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+class Disk:
+    """Flushes in the background, all at a time, because the disk writes together what waits for it together."""
+
+    def __init__(self) -> None:
+        self._pool, self._hashing = ThreadPoolExecutor(_AT_A_TIME), ThreadPoolExecutor(os.cpu_count())
+        self._jobs: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown()
+        self._hashing.shutdown()
+
+    def flush(self, paths: Iterable[Path]) -> None:
+        """Begin to flush files, or folders' lists of names. Files may be renamed from now on."""
+        self._jobs += [self._pool.submit(_flush, os.open(path, os.O_RDONLY)) for path in paths]
+
+    def take(self, paths: Sequence[Path]) -> dict[Path, str]:
+        """Make files read-only, begin to flush them, and return the hashes of their content."""
+        for path in paths:
+            path.chmod(0o444)
+        self.flush(paths)
+        return dict(zip(paths, self._hashing.map(sha256_of, paths), strict=True))
+
+    def wait(self) -> None:
+        """Wait until everything is on the disk."""
+        while self._jobs:
+            self._jobs.pop().result()
 
 
 @contextmanager
@@ -72,12 +113,12 @@ def file_aside(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_aside(target: Path) -> Iterator[Path]:
+def folder_aside(target: Path) -> Iterator[tuple[Path, Disk]]:
     """Give an empty folder beside ``target``; on success it becomes ``target`` at once, durably, read-only.
 
     The folder is locked while it is being made, so that `remove_leftovers` can tell the work of a live process
-    from what a killed one left behind. ``target`` must not exist. A file that is read-only already was flushed by
-    who made it so (`make_durable`).
+    from what a killed one left behind. ``target`` must not exist. What is given to the disk meanwhile is waited for
+    before the folder gets its name; a file that is read-only by then was given to it already.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.parent / f"{ASIDE}{secrets.token_hex(8)}-{target.name}"
@@ -85,11 +126,14 @@ def folder_aside(target: Path) -> Iterator[Path]:
     lock = os.open(aside, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield aside
-        below = sorted(aside.rglob("*"))
-        make_durable([path for path in below if path.is_file() and path.stat().st_mode & 0o222])
-        for folder in (*(path for path in below if path.is_dir()), aside):
-            flush(folder)
+        with Disk() as disk:
+            yield aside, disk
+            below = [(path, path.stat().st_mode) for path in aside.rglob("*")]
+            files = [path for path, mode in below if stat.S_ISREG(mode) and mode & 0o222]
+            for path in files:
+                path.chmod(0o444)
+            disk.flush([*files, *(path for path, mode in below if stat.S_ISDIR(mode)), aside])
+            disk.wait()
         aside.rename(target)
         flush(target.parent)
     finally:

@@ -5,17 +5,16 @@ Each file is a MintPy stack of one pair, so every MintPy tool can look at it by 
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import h5py
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from h5py import h5a, h5d, h5f, h5s, h5t
+from numpy.typing import NDArray
 
 from sagwatch.engine.files import file_aside, sha256_of
 from sagwatch.errors import BadInputError, BadProductError, BadRevisionError
@@ -23,6 +22,8 @@ from sagwatch.errors import BadInputError, BadProductError, BadRevisionError
 PHASE, COHERENCE, COMPONENT = "unwrapPhase", "coherence", "connectComponent"
 #: Attribute of a treated interferogram: the id of the one that it was made from.
 ORIGINAL = "SAGWATCH_ORIGINAL"
+PairKey = tuple[date, date, str, str]
+_TEXT, _ONE = h5t.py_create(h5py.string_dtype(), logical=True), h5s.create(h5s.SCALAR)
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,11 @@ class StoredInterferogram:
             raise BadInputError(f"interferogram {self.id}: {self.reference} is not before {self.secondary}")
 
     @property
+    def key(self) -> PairKey:
+        """What makes an interferogram another one; its baseline may be unknown, and NaN is never equal."""
+        return self.reference, self.secondary, self.id, self.sha256
+
+    @property
     def name(self) -> str:
         """MintPy's name of the pair, YYYYMMDD_YYYYMMDD; taken from ISO dates, which is ten times as fast."""
         return f"{self.reference}_{self.secondary}".replace("-", "")
@@ -144,13 +150,25 @@ def read_layers(path: Path) -> Layers:
 def read_attributes(path: Path) -> dict[str, str]:
     """Read the attributes at the root of an HDF5 file."""
     with open_hdf5(path) as file:
-        return {key: str(value) for key, value in file.attrs.items()}
+        return dict(_attribute(file.id, place) for place in range(h5a.get_num_attrs(file.id)))
 
 
-def write_attributes(file: h5py.File, attributes: Mapping[str, str]) -> None:
-    """Write attributes in a fixed order, so that equal content makes equal files."""
+def _attribute(place: h5f.FileID, index: int) -> tuple[str, str]:
+    attribute = h5a.open(place, index=index)
+    value = np.empty(attribute.shape, attribute.dtype)
+    attribute.read(value)
+    word = value[()]
+    return attribute.name.decode(), word.decode() if isinstance(word, bytes) else str(word)
+
+
+def write_attributes(thing: h5py.File | h5d.DatasetID, attributes: Mapping[str, str]) -> None:
+    """Write attributes that are not there yet, in a fixed order, so that equal content makes equal files.
+
+    On the low level, which is four times faster.
+    """
+    place = thing.id if isinstance(thing, h5py.File) else thing
     for key in sorted(attributes):
-        file.attrs[key] = attributes[key]
+        h5a.create(place, key.encode(), _TEXT, _ONE).write(np.array(attributes[key], dtype=object))
 
 
 def open_hdf5(path: Path) -> h5py.File:
@@ -166,44 +184,6 @@ def open_hdf5(path: Path) -> h5py.File:
     except FileNotFoundError:
         raise BadRevisionError(f"{path} is missing; restore it from a backup or fetch it again") from None
     except OSError as problem:
-        raise BadRevisionError(f"{path} cannot be read, it may be damaged: {problem}") from problem
-
-
-def map_array(path: Path, name: str, *, writable: bool = False) -> NDArray[Any]:
-    """Map a dataset that lies in one piece.
-
-    Raises
-    ------
-    BadRevisionError
-        The file is missing or damaged.
-    """
-    with open_hdf5(path) as file:
-        if name not in file:
-            raise BadRevisionError(f"{path} has no {name}; it may be damaged")
-        dataset = file[name]
-        offset, shape, dtype = dataset.id.get_offset(), dataset.shape, dataset.dtype
-    return map_at(path, offset, shape, dtype, writable=writable)
-
-
-def map_at(
-    path: Path, offset: int, shape: tuple[int, ...], dtype: DTypeLike, *, writable: bool = False
-) -> NDArray[Any]:
-    """Map an array whose place in the file is known.
-
-    Raises
-    ------
-    BadRevisionError
-        The file is missing or damaged.
-    OSError
-        The disk has no room for an array that is to be filled.
-    """
-    if writable:
-        # Otherwise the file is a hole, and a full disk is a SIGBUS at the first pixel: the process dies without a word.
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), offset, math.prod(shape) * np.dtype(dtype).itemsize)
-    try:
-        return np.memmap(path, dtype, "r+" if writable else "r", offset, shape)
-    except (OSError, ValueError) as problem:
         raise BadRevisionError(f"{path} cannot be read, it may be damaged: {problem}") from problem
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +24,7 @@ from sagwatch.engine.checks import Finding
 from sagwatch.engine.corrections import CorrectionSettings
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.hyp3_attributes import WAVELENGTH_M
-from sagwatch.engine.interferogram import StoredInterferogram
+from sagwatch.engine.interferogram import PairKey, StoredInterferogram
 from sagwatch.engine.network import InversionSettings
 from sagwatch.engine.velocity import Window
 from sagwatch.engine.weights import Weight, independent_looks
@@ -90,6 +92,9 @@ class Sealed:
         """The first epoch after a block."""
         return self.epoch + self.length
 
+    def as_json(self) -> list[Any]:
+        return [self.epoch, self.length, self.name, self.sha256]
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -108,7 +113,7 @@ class Manifest:
     members: tuple[StoredInterferogram, ...]
     geometry_sha256: str
     files: dict[str, dict[str, Any]]
-    versions: dict[str, str]
+    versions: Mapping[str, str]
     series: tuple[Sealed, ...] = ()
     checkpoints: tuple[Sealed, ...] = ()
     stack: tuple[Sealed, ...] = ()
@@ -133,15 +138,19 @@ class Manifest:
             "geometry_sha256": self.geometry_sha256,
             "files": self.files,
             "versions": self.versions,
-            "series": [list(astuple(sealed)) for sealed in self.series],
-            "checkpoints": [list(astuple(sealed)) for sealed in self.checkpoints],
-            "stack": [list(astuple(sealed)) for sealed in self.stack],
+            "series": [sealed.as_json() for sealed in self.series],
+            "checkpoints": [sealed.as_json() for sealed in self.checkpoints],
+            "stack": [sealed.as_json() for sealed in self.stack],
             "block_epochs": self.block_epochs,
             "first_solved": self.first_solved,
         }
         if self.delays:
             content["delays"] = _delays_json(self.delays)
-        return {**content, "sha256": content_sha256(content)}
+        return content
+
+    @cached_property
+    def keys(self) -> tuple[PairKey, ...]:
+        return tuple(member.key for member in self.members)
 
     @property
     def shared(self) -> tuple[Sealed, ...]:
@@ -191,17 +200,33 @@ def folder_name(number: int, identity: str) -> str:
     return f"{number:06d}-{identity[:12]}"
 
 
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a revision's manifest, its own hash at the end."""
+    words = canonical_json(manifest.as_json())
+    digest = hashlib.sha256(words.encode()).hexdigest()
+    (folder / MANIFEST).write_text(f'{words[:-1]},"sha256":"{digest}"}}\n')
+
+
+def _is_whole(text: str, content: dict[str, Any], claimed: str) -> bool:
+    end = f',"sha256":"{claimed}"}}\n'
+    if text.endswith(end):
+        return hashlib.sha256(f"{text.removesuffix(end)}}}".encode()).hexdigest() == claimed
+    # Laid out in another way, as by earlier versions.
+    return content_sha256(content) == claimed
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read a revision's manifest and check that it is whole."""
     path = folder / MANIFEST
     try:
-        content = json.loads(path.read_text())
+        text = path.read_text()
+        content = json.loads(text)
         claimed = content.pop("sha256")
     except FileNotFoundError:
         raise BadRevisionError(f"{folder} has no {MANIFEST}: it is not a revision") from None
     except (ValueError, KeyError) as problem:
         raise BadRevisionError(f"{path} is damaged: {problem}; {_REMEDY}") from problem
-    if content_sha256(content) != claimed:
+    if not _is_whole(text, content, claimed):
         raise BadRevisionError(f"{path} was changed after it was written; {_REMEDY}")
     if content["format"] != FORMAT:
         raise BadRevisionError(f"{path} has format {content['format']}, this version reads {FORMAT}")
@@ -265,10 +290,9 @@ def check_inputs(track: Path, manifest: Manifest, *, hashes: bool = False) -> No
     """
     check_sealed(track, manifest.shared, hashes=hashes)
     _check_delays(track, manifest.delays, hashes=hashes)
+    check_presence(track / "interferograms", manifest.members)
     if hashes:
         check_hashes(track / "interferograms", manifest.members)
-    else:
-        check_presence(track / "interferograms", manifest.members)
 
 
 def check_presence(folder: Path, members: Sequence[StoredInterferogram]) -> None:
@@ -281,8 +305,7 @@ def check_presence(folder: Path, members: Sequence[StoredInterferogram]) -> None
 
 
 def check_hashes(folder: Path, members: Sequence[StoredInterferogram]) -> None:
-    """Check that every interferogram is there and is the one that its hash names."""
-    check_presence(folder, members)
+    """Check that interferograms, which are there, are those that their hashes name."""
     for member in members:
         path = folder / f"{member.id}.h5"
         if sha256_of(path) != member.sha256:
@@ -364,7 +387,8 @@ def _member_from_json(entry: Sequence[Any]) -> StoredInterferogram:
     )
 
 
-def package_versions() -> dict[str, str]:
+@cache
+def package_versions() -> Mapping[str, str]:
     """Name the versions that may change the last digit of a result."""
     packages = {name: version(name) for name in ("numpy", "numba", "h5py")}
     return {"python": platform.python_version(), **packages}

@@ -20,7 +20,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import re
 import shutil
@@ -39,7 +38,7 @@ from sagwatch.domain.grid import Grid
 from sagwatch.engine.checks import Finding, check_disk, needed_bytes, refuse
 from sagwatch.engine.closure_files import write_closures
 from sagwatch.engine.correction_files import Making, corrected_m, corrected_past_m, write_corrections
-from sagwatch.engine.files import ASIDE, folder_aside, make_durable, one_writer, remove_leftovers, sha256_of
+from sagwatch.engine.files import ASIDE, folder_aside, one_writer, remove_leftovers, sha256_of
 from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import (
     MANIFEST,
@@ -63,26 +62,27 @@ from sagwatch.engine.manifest import (
     settings_json,
     used_delays,
     verify,
+    write_manifest,
 )
 from sagwatch.engine.revision_files import (
-    TEMPLATES,
     UPDATE_STATE,
     VELOCITIES,
+    State,
     copy_geometry,
     make_stack_parts,
+    make_template,
     read_line,
     read_state,
-    remove_templates,
     stack_attributes,
     write_series,
     write_solution,
     write_stack,
-    write_template,
+    write_state,
 )
-from sagwatch.engine.sealed import CHECKPOINTS, KINDS, SERIES, STACK, remove_unnamed, seal
+from sagwatch.engine.sealed import CHECKPOINTS, KINDS, SERIES, STACK, Shared, remove_unnamed, seal
 from sagwatch.engine.solve import check_reference
-from sagwatch.engine.stack import KnownPair, Stack
-from sagwatch.engine.update import Base, Past, Plan, Stale, Update, key_of, make_plan
+from sagwatch.engine.stack import Stack
+from sagwatch.engine.update import Base, Past, Plan, Update, make_plan
 from sagwatch.engine.velocity import Line
 from sagwatch.engine.window import Effort
 from sagwatch.errors import BadRevisionError, DamagedBaseError
@@ -229,30 +229,31 @@ def _make(job: _Job, base: Base | None) -> None:
     track = revisions.parent
     plan = _checked_plan(stack, base, effort)
     refuse(check_disk(track, needed_bytes(stack.network, job.grid.pixels, plan.first, effort)))
-    known, stale = ({}, {}) if plan.base is None else _state(revisions, plan.base)
-    # A file that was replaced under its name is another interferogram: what was known of it holds no more.
-    unchanged = set() if plan.base is None else {key_of(member) for member in plan.base.manifest.members}
-    known = {member.id: known[member.id] for member in stack.members if key_of(member) in unchanged}
+    state = State({}, {}) if plan.base is None else _state(revisions, plan.base)
+    known = {key[2]: state.pairs[key[2]] for key in stack.keys if key in plan.unchanged}
     facts = replace(stack, known=known).facts(reference.row, reference.column)
     check_reference(
         np.array([facts[member.id].reference_phase_rad for member in stack.members], np.float32),
-        [member.name for member in stack.members],
+        stack.names,
     )
-    update = Update(plan, job.settings, reference, facts, effort, stale)
-    with folder_aside(job.target) as aside:
-        write_template(aside, stack_attributes(stack, reference, job.grid))
+    files_of_base = Shared.open(track)
+    update = Update(plan, job.settings, reference, facts, effort, files_of_base, state.stale)
+    attributes = stack_attributes(stack, reference, job.grid)
+    template = make_template(update, attributes)
+    with folder_aside(job.target) as (aside, disk):
         copy_geometry(aside, job.geometry)
-        parts, old_parts = make_stack_parts(aside, stack, facts, plan.base, effort.block_epochs)
-        made, same = write_solution(aside, update)
+        parts, old_parts = make_stack_parts(aside, update)
+        solved = write_solution(aside, update, template)
         if job.closures:
-            write_closures(aside, aside / TEMPLATES[1], update)
+            write_closures(aside, template, update)
         # All large files at once: what is written after this are views of a few kilobytes.
-        hashes = make_durable([path for path in aside.rglob("*.h5") if path.name not in TEMPLATES])
-        sealed = seal(track, [*parts, *made], hashes)
-        kept = (*old_parts, *plan.kept(same))
+        hashes = disk.take([*aside.rglob("*.h5")])
+        sealed = seal(track, [*parts, *solved.made], hashes, disk)
+        kept = (*old_parts, *plan.kept(solved.same))
         shared = {kind: _together(kind, kept, sealed) for kind in KINDS}
-        write_stack(aside, stack, facts, shared[STACK])
-        write_series(aside, update, shared[SERIES])
+        write_state(aside, State({member.id: facts[member.id] for member in stack.members}, solved.stale))
+        write_stack(aside, update, attributes, shared[STACK])
+        write_series(aside, update, template, shared[SERIES])
         manifest = Manifest(
             id=job.identity,
             number=job.number,
@@ -278,15 +279,15 @@ def _make(job: _Job, base: Base | None) -> None:
             )
             for name in VELOCITIES:
                 del hashes[aside / name]
-        remove_templates(aside)
         names = file_names(aside)
-        hashes |= make_durable([aside / name for name in names if aside / name not in hashes])
+        hashes |= disk.take([aside / name for name in names if aside / name not in hashes])
         files = {name: describe(aside / name, hashes[aside / name]) for name in names}
         manifest = replace(manifest, files=files)
-        (aside / MANIFEST).write_text(json.dumps(manifest.as_json(), default=str) + "\n")
+        write_manifest(aside, manifest)
+    files_of_base.remember(manifest.shared, sealed)
 
 
-def _state(revisions: Path, base: Base) -> tuple[dict[str, KnownPair], Stale]:
+def _state(revisions: Path, base: Base) -> State:
     """What the base's update left for the next one, if the file is what its hash says."""
     folder, manifest = revisions / base.manifest.folder_name, base.manifest
     path = folder / UPDATE_STATE
@@ -317,12 +318,13 @@ def solve_past(
     """
     effort = effort or Effort()
     manifest, reference = revision.manifest, revision.manifest.reference
-    known, stale = read_state(revision.folder)
-    past = replace(stack, known=known).until(day)
+    state = read_state(revision.folder)
+    past = replace(stack, known=state.pairs).until(day)
     base = Base(revision.folder.parent.parent, manifest)
     plan = make_plan(past, base, effort)
     facts = past.facts(reference.row, reference.column)
-    solved = Update(plan, settings, reference, facts, effort, stale).in_memory()
+    shared = Shared.open(base.track)
+    solved = Update(plan, settings, reference, facts, effort, shared, state.stale).in_memory()
     baselines_m = past.perpendicular_baselines_m[1]
     return replace(
         solved, los_m=corrected_past_m(revision.folder, manifest, solved.dates, solved.los_m, baselines_m)
@@ -388,10 +390,9 @@ def _checked_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
     except BadRevisionError as problem:
         log.warning("%s; everything is solved anew", problem)
         plan = make_plan(stack, None, effort)
-    known = {key_of(member) for member in plan.base.manifest.members} if plan.base is not None else set()
-    # Those of the base were checked when they came in, and are again by every audit.
-    check_hashes(stack.folder, [member for member in stack.members if key_of(member) not in known])
     check_presence(stack.folder, stack.members)
+    # Those of the base were checked when they came in, and are again by every audit.
+    check_hashes(stack.folder, [member for member in stack.members if member.key not in plan.unchanged])
     return plan
 
 

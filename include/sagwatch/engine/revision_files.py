@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,35 +15,33 @@ from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
-from sagwatch.engine.files import ASIDE, sha256_of
+from sagwatch.engine.arrays import OpenArray, OpenArrays, create_array, read_array, write_array
+from sagwatch.engine.files import ASIDE
 from sagwatch.engine.interferogram import (
     COHERENCE,
     COMPONENT,
     ORIGINAL,
     PHASE,
     StoredInterferogram,
-    map_at,
     open_hdf5,
     read_attributes,
     write_attributes,
 )
 from sagwatch.engine.manifest import WHOLE_RECORD, ReferencePoint, RevisionSettings, Sealed
-from sagwatch.engine.sealed import LOS, PAIRS, STACK, Made, create_array
+from sagwatch.engine.sealed import LOS, PAIRS, STACK, Made, Shared
 from sagwatch.engine.stack import KnownPair, Stack
 from sagwatch.engine.update import (
-    Base,
     Layers,
     Stale,
     Update,
     apply_patches,
-    key_of,
     open_files,
     stale_after,
 )
 from sagwatch.engine.velocity import Line, Window
+from sagwatch.errors import BadRevisionError
 
 UPDATE_STATE = "updateState.h5"
-TEMPLATES = _TEMPLATE, _SOLUTION_TEMPLATE = "template.h5", "solution.h5"
 #: Files of straight lines.
 VELOCITIES = ("velocity.h5", "velocityWindows.h5")
 _LINE_LAYERS = (
@@ -56,26 +55,51 @@ _LINE_LAYERS = (
 )
 
 
-def write_state(folder: Path, stack: Stack, facts: Mapping[str, KnownPair], stale: Stale) -> None:
-    """Write what the next update takes over: what was found out about the pairs, and where checkpoints do not hold."""
-    known = [facts[member.id] for member in stack.members]
+@dataclass(frozen=True)
+class State:
+    """What an update leaves for the next one.
+
+    Attributes
+    ----------
+    pairs
+        What was found out about the interferograms, by id.
+    stale
+        Where checkpoints do not hold.
+    """
+
+    pairs: Mapping[str, KnownPair]
+    stale: Stale
+
+
+def write_state(folder: Path, state: State) -> None:
+    """Write what the next update takes over."""
     with h5py.File(folder / UPDATE_STATE, "w", libver="latest") as file:
-        file["id"] = np.array([member.id for member in stack.members], dtype="S")
+        write_array(file, "id", np.array([*state.pairs], dtype="S"))
         for entry in fields(KnownPair):
-            file[entry.name] = np.array([getattr(pair, entry.name) for pair in known])
-        sizes = [pixels.size for pixels in stale.values()]
-        file["stale_epoch"] = np.repeat(np.array([*stale], np.uint32), np.array(sizes, np.int64))
-        file["stale_pixel"] = np.concatenate([*stale.values(), np.zeros(0, np.int64)]).astype(np.uint32)
+            write_array(
+                file, entry.name, np.array([getattr(pair, entry.name) for pair in state.pairs.values()])
+            )
+        sizes = [pixels.size for pixels in state.stale.values()]
+        write_array(
+            file, "stale_epoch", np.repeat(np.array([*state.stale], np.uint32), np.array(sizes, np.int64))
+        )
+        write_array(
+            file,
+            "stale_pixel",
+            np.concatenate([*state.stale.values(), np.zeros(0, np.int64)]).astype(np.uint32),
+        )
 
 
-def read_state(folder: Path) -> tuple[dict[str, KnownPair], Stale]:
-    """What an earlier revision found out about its pairs, by id, and where its checkpoints do not hold."""
+def read_state(folder: Path) -> State:
+    """What an earlier revision left."""
     with open_hdf5(folder / UPDATE_STATE) as file:
-        ids = [name.decode() for name in file["id"][:]]
-        columns = [file[entry.name][:].tolist() for entry in fields(KnownPair)]
-        epochs, pixels = file["stale_epoch"][:], file["stale_pixel"][:].astype(np.int64)
-    known = {name: KnownPair(*row) for name, row in zip(ids, zip(*columns, strict=True), strict=True)}
-    return known, {int(epoch): pixels[epochs == epoch] for epoch in np.unique(epochs)}
+        ids = [name.decode() for name in read_array(file, "id").tolist()]
+        columns = [read_array(file, entry.name).tolist() for entry in fields(KnownPair)]
+        epochs, pixels = read_array(file, "stale_epoch"), read_array(file, "stale_pixel").astype(np.int64)
+    return State(
+        {name: KnownPair(*row) for name, row in zip(ids, zip(*columns, strict=True), strict=True)},
+        {int(epoch): pixels[epochs == epoch] for epoch in np.unique(epochs)},
+    )
 
 
 def copy_geometry(folder: Path, geometry: Path) -> None:
@@ -84,44 +108,53 @@ def copy_geometry(folder: Path, geometry: Path) -> None:
     shutil.copyfile(geometry, folder / "inputs" / "geometryGeo.h5")
 
 
-def write_solution(folder: Path, update: Update) -> tuple[list[Made], set[int]]:
-    """Solve, and fill the files of the revision that have no time.
+@dataclass(frozen=True)
+class Solved:
+    """What an update made.
 
-    Returns the new blocks of the series and the new checkpoints, which lie in the folder until they are sealed, and the
-    first epochs of the base's blocks that stay although they were solved again.
+    Attributes
+    ----------
+    made
+        New blocks of the series and new checkpoints, which lie in the revision's folder until they are sealed.
+    same
+        First epochs of the base's blocks that stay although they were solved again.
+    stale
+        Where the checkpoints that stay hold no more.
     """
-    template = _solution_template(folder / _TEMPLATE, update)
-    layers = _open_layers(folder, template, update)
+
+    made: Sequence[Made]
+    same: set[int]
+    stale: Stale
+
+
+def write_solution(folder: Path, update: Update, template: bytes) -> Solved:
+    """Solve, and fill the files of the revision that have no time."""
     land = _write_land(folder, template)
-    blocks, checkpoints = open_files(folder, update)
-    patches, same = update.solve(layers, blocks, checkpoints, land)
-    made = apply_patches(folder, update.plan, patches)
-    write_state(folder, update.stack, update.facts, stale_after(update.plan, update.stale, patches))
+    with OpenArrays() as arrays:
+        layers = _open_layers(folder, template, update, arrays)
+        blocks, checkpoints = open_files(folder, update, arrays)
+        patches, same = update.solve(layers, blocks, checkpoints, land)
+        made = apply_patches(folder, update, patches, arrays)
     for block in blocks:
         if block.made.epoch in same:
             block.made.path.unlink()
         else:
             made.append(block.made)
-    return made + [checkpoint.made for checkpoint in checkpoints], same
+    made += [checkpoint.made for checkpoint in checkpoints]
+    return Solved(made, same, stale_after(update.plan, update.stale, patches))
 
 
-def write_series(folder: Path, update: Update, blocks: Sequence[Sealed]) -> None:
+def write_series(folder: Path, update: Update, template: bytes, blocks: Sequence[Sealed]) -> None:
     """Write MintPy's series as views of the sealed blocks, relative, so that the track can be moved as a whole."""
-    stack, template = update.stack, folder / _SOLUTION_TEMPLATE
+    stack = update.stack
     baselines_m = stack.perpendicular_baselines_m[1]
     layers = (("timeseries.h5", LOS, np.float32, np.nan, "m"), ("pairsPerEpoch.h5", PAIRS, np.uint8, 0, "1"))
     for file_name, dataset, kind, fill, unit in layers:
-        with _open_file(template, folder / file_name, "timeseries", unit) as file:
+        with open_file(template, folder / file_name, "timeseries", unit) as file:
             sources = [(block.epoch, block.length, f"../../{block.name}") for block in blocks]
             create_view(file, dataset, (len(stack.dates), *stack.shape), kind, fill, sources)
-            file["date"] = np.array([f"{day:%Y%m%d}" for day in stack.dates], dtype="S8")
-            file["bperp"] = baselines_m
-
-
-def remove_templates(folder: Path) -> None:
-    """Remove what files were made from, when all of them are made."""
-    for name in TEMPLATES:
-        (folder / name).unlink(missing_ok=True)
+            write_array(file, "date", np.array([f"{day:%Y%m%d}" for day in stack.dates], dtype="S8"))
+            write_array(file, "bperp", baselines_m)
 
 
 def read_line(path: Path, suffix: str) -> Line:
@@ -148,27 +181,25 @@ def write_lines(folder: Path, lines: Mapping[str, Line]) -> None:
         aside.replace(folder / file_name)
 
 
-def make_stack_parts(
-    folder: Path, stack: Stack, facts: Mapping[str, KnownPair], base: Base | None, block_epochs: int
-) -> tuple[list[Made], list[Sealed]]:
+def make_stack_parts(folder: Path, update: Update) -> tuple[list[Made], list[Sealed]]:
     """Make the parts of MintPy's stack: views of the pairs that begin within a few epochs.
 
     In parts, because the price of one view grows with the number of its sources. Returns the new parts, and those of
     the base that still hold, at their place in this stack.
     """
+    stack, facts, base = update.stack, update.facts, update.plan.base
     known = {}
     if base is not None:
         for part in base.manifest.stack:
-            keys = tuple(key_of(member) for member in base.manifest.members[part.epoch : part.after])
-            known[keys] = part
-    blocks = stack.network.earlier // block_epochs
+            known[base.manifest.keys[part.epoch : part.after]] = part
+    blocks = stack.network.earlier // update.effort.block_epochs
     borders = np.flatnonzero(np.diff(blocks, prepend=-1, append=-1))
     made: list[Made] = []
     kept: list[Sealed] = []
     for first, after in pairwise(borders.tolist()):
         members = stack.members[first:after]
-        there = known.get(tuple(key_of(member) for member in members))
-        if there is not None and base is not None and _is_intact(base.track, there):
+        there = known.get(stack.keys[first:after])
+        if there is not None and _is_intact(update.shared, there):
             kept.append(replace(there, epoch=first))
             continue
         made.append(one := Made.aside(folder, STACK, first, after - first))
@@ -180,10 +211,13 @@ def make_stack_parts(
     return made, kept
 
 
-def _is_intact(track: Path, part: Sealed) -> bool:
+def _is_intact(shared: Shared, part: Sealed) -> bool:
     """A part is a few kilobytes; one that is gone or damaged is made anew, at the same place."""
-    path = track / part.name
-    return path.is_file() and sha256_of(path) == part.sha256
+    try:
+        shared.check(part)
+    except BadRevisionError:
+        return False
+    return True
 
 
 def _stack_layers(
@@ -193,16 +227,17 @@ def _stack_layers(
     return layers + ([(COMPONENT, np.int16, -1)] if all(facts[m.id].has_components for m in members) else [])
 
 
-def write_stack(folder: Path, stack: Stack, facts: Mapping[str, KnownPair], parts: Sequence[Sealed]) -> None:
+def write_stack(folder: Path, update: Update, attributes: Mapping[str, str], parts: Sequence[Sealed]) -> None:
     """Write MintPy's stack file as a view of its sealed parts."""
     sources = [(part.epoch, part.length, f"../../../{part.name}") for part in parts]
-    target = (folder / _TEMPLATE).replace(folder / "inputs" / "ifgramStack.h5")
-    with h5py.File(target, "r+", libver="latest") as file:
-        for name, kind, fill in _stack_layers(stack.members, facts):
+    stack = update.stack
+    with h5py.File(folder / "inputs" / "ifgramStack.h5", "w", libver="latest") as file:
+        write_attributes(file, {**attributes, "FILE_TYPE": "ifgramStack"})
+        for name, kind, fill in _stack_layers(stack.members, update.facts):
             create_view(file, name, (len(stack.members), *stack.shape), kind, fill, sources)
-        file["date"] = np.array([member.name.split("_") for member in stack.members], dtype="S8")
-        file["bperp"] = stack.perpendicular_baselines_m[0]
-        file["dropIfgram"] = np.ones(len(stack.members), dtype=np.bool_)
+        write_array(file, "date", np.array([name.split("_") for name in stack.names], dtype="S8"))
+        write_array(file, "bperp", stack.perpendicular_baselines_m[0])
+        write_array(file, "dropIfgram", np.ones(len(stack.members), dtype=np.bool_))
 
 
 def create_view(
@@ -248,36 +283,30 @@ def stack_attributes(stack: Stack, reference: ReferencePoint, grid: Grid) -> dic
     }
 
 
-def write_template(folder: Path, attributes: Mapping[str, str]) -> Path:
-    """Make a file with nothing but attributes: a copy of sixty is faster than writing them."""
-    path = folder / _TEMPLATE
-    with h5py.File(path, "w", libver="latest") as file:
-        write_attributes(file, {**attributes, "FILE_TYPE": "ifgramStack"})
-    return path
-
-
-def _solution_template(template: Path, update: Update) -> Path:
-    """Add what all files of an inversion have."""
-    path, dates = template.with_name(_SOLUTION_TEMPLATE), update.stack.dates
+def make_template(update: Update, attributes: Mapping[str, str]) -> bytes:
+    """Make a file with nothing but the attributes of all files of an inversion: a copy is faster than writing them."""
+    dates = update.stack.dates
     own = {
         "REF_DATE": f"{dates[0]:%Y%m%d}",
         "DATE12": f"{dates[0]:%Y%m%d}_{dates[-1]:%Y%m%d}",
-        "UNIT": "",
     }
-    shutil.copyfile(template, path)
+    inherited = {key: value for key, value in attributes.items() if key not in ("FILE_TYPE", "UNIT")}
+    with h5py.File("template", "w", driver="core", backing_store=False, libver="latest") as file:
+        write_attributes(file, {**inherited, **_inversion_attributes(update.stack, update.settings), **own})
+        file.flush()
+        return file.id.get_file_image()
+
+
+@contextmanager
+def open_file(template: bytes, path: Path, file_type: str, unit: str) -> Iterator[h5py.File]:
+    """Begin a file of the inversion: `make_template`'s attributes, MintPy's type and a unit."""
+    path.write_bytes(template)
     with h5py.File(path, "r+", libver="latest") as file:
-        write_attributes(file, _inversion_attributes(update.stack, update.settings) | own)
-    return path
+        write_attributes(file, {"FILE_TYPE": file_type, "UNIT": unit})
+        yield file
 
 
-def _open_file(template: Path, path: Path, file_type: str, unit: str) -> h5py.File:
-    shutil.copyfile(template, path)
-    file = h5py.File(path, "r+", libver="latest")
-    file.attrs["FILE_TYPE"], file.attrs["UNIT"] = file_type, unit
-    return file
-
-
-def _open_layers(folder: Path, template: Path, update: Update) -> Layers:
+def _open_layers(folder: Path, template: bytes, update: Update, arrays: OpenArrays) -> Layers:
     """Make the files without time, their pixels still to be written."""
     shape = update.stack.shape
     single = (
@@ -288,26 +317,24 @@ def _open_layers(folder: Path, template: Path, update: Update) -> Layers:
         ("maskRedundancy.h5", "mask", np.bool_, "mask"),
         ("maskTempCoh.h5", "mask", np.bool_, "mask"),
     )
-    arrays = []
+    n_pixels = update.n_pixels
+    layers: list[OpenArray] = []
     for file_name, dataset, kind, file_type in single:
-        with _open_file(template, folder / file_name, file_type, "1") as file:
-            at = create_array(file, dataset, shape, kind)
-        arrays.append(map_at(folder / file_name, at, (shape[0] * shape[1],), kind, writable=True))
+        with open_file(template, folder / file_name, file_type, "1") as file:
+            at = create_array(file, dataset, shape, kind).get_offset()
+        layers += arrays.open(folder / file_name, n_pixels, [(at, kind)])
     windows: dict[str, tuple[str, Window | None]] = {WHOLE_RECORD.name: ("velocity.h5", None)}
     windows |= {window.name: ("velocityWindows.h5", window) for window in update.settings.windows}
     lines, line_epochs = {}, {}
     for file_name in ("velocity.h5", "velocityWindows.h5"):
         places = {}
-        with _open_file(template, folder / file_name, "velocity", "m/year") as file:
+        with open_file(template, folder / file_name, "velocity", "m/year") as file:
             for name, (of_file, window) in windows.items():
                 if of_file == file_name:
                     places[name] = _create_line(file, "" if window is None else f"_{name}", window, shape)
-        for name, offsets in places.items():
-            *lines[name], line_epochs[name] = (
-                map_at(folder / file_name, at, (shape[0] * shape[1],), kind, writable=True)
-                for at, kind in offsets
-            )
-    agreement, coherence, observations, parts, redundant, reliable = arrays
+        for name, of_line in places.items():
+            *lines[name], line_epochs[name] = arrays.open(folder / file_name, n_pixels, of_line)
+    agreement, coherence, observations, parts, redundant, reliable = layers
     return Layers(agreement, coherence, observations, parts, redundant, reliable, lines, line_epochs)
 
 
@@ -318,19 +345,20 @@ def _create_line(
     places: list[tuple[int, type]] = []
     for dataset, attribute, unit in _LINE_LAYERS:
         kind = np.uint16 if attribute == "n_epochs" else np.float32
-        places.append((create_array(file, dataset + suffix, shape, kind), kind))
-        file[dataset + suffix].attrs["UNIT"] = unit
+        layer = create_array(file, dataset + suffix, shape, kind)
+        write_attributes(layer, {"UNIT": unit})
         if window is not None:
-            file[dataset + suffix].attrs["WINDOW_DAYS"] = window.days
+            h5py.Dataset(layer).attrs["WINDOW_DAYS"] = window.days
+        places.append((layer.get_offset(), kind))
     return places
 
 
-def _write_land(folder: Path, template: Path) -> NDArray[np.bool_]:
+def _write_land(folder: Path, template: bytes) -> NDArray[np.bool_]:
     """Write MintPy's water mask from the geometry; return it flat."""
     with open_hdf5(folder / "inputs" / "geometryGeo.h5") as file:
-        land = file["waterMask"][:]
-    with _open_file(template, folder / "waterMask.h5", "waterMask", "1") as file:
-        file.create_dataset("waterMask", data=land, track_times=False)
+        land = read_array(file, "waterMask")
+    with open_file(template, folder / "waterMask.h5", "waterMask", "1") as file:
+        write_array(file, "waterMask", land)
     return land.reshape(-1)
 
 

@@ -15,37 +15,30 @@ epochs), which is the better bargain: an update reads and writes epochs, people 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self, TypeVar
 
 import h5py
 import numpy as np
-from h5py import h5d, h5p, h5s, h5t
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from sagwatch.engine import kernel
-from sagwatch.engine.files import ASIDE, flush
-from sagwatch.engine.interferogram import map_array, map_at
-from sagwatch.engine.manifest import Sealed
+from sagwatch.engine.arrays import OpenArray, OpenArrays, create_array, map_arrays
+from sagwatch.engine.files import ASIDE, Disk, Stamp, flush, stamp_of
+from sagwatch.engine.manifest import Sealed, check_sealed
 from sagwatch.engine.window import Checkpoint
-from sagwatch.errors import BadRevisionError
+from sagwatch.errors import BadRevisionError, DamagedBaseError
 
 SERIES, CHECKPOINTS, STACK = "series", "checkpoints", "stack"
 KINDS = (SERIES, CHECKPOINTS, STACK)
 LOS, PAIRS = "timeseries", "pairsPerEpoch"
 _HASH_LETTERS = 16
+_STAMPS = ".stamps"
 
-
-def create_array(file: h5py.File, name: str, shape: Sequence[int], dtype: DTypeLike) -> int:
-    """Reserve a dataset in one piece; return where its pixels begin. It is filled through a map of the closed file."""
-    properties = h5p.create(h5p.DATASET_CREATE)
-    properties.set_layout(h5d.CONTIGUOUS)
-    properties.set_alloc_time(h5d.ALLOC_TIME_EARLY)
-    properties.set_fill_time(h5d.FILL_TIME_NEVER)
-    properties.set_obj_track_times(False)
-    kind = h5t.py_create(np.dtype(dtype), logical=True)
-    return h5d.create(file.id, name.encode(), kind, h5s.create_simple(tuple(shape)), properties).get_offset()
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -67,30 +60,23 @@ class OpenBlock:
     """A block of the series that is being filled, rows by epoch."""
 
     made: Made
-    los_m: NDArray[np.float32]
-    pairs: NDArray[np.uint8]
+    los_m: OpenArray
+    pairs: OpenArray
 
 
-def open_block(made: Made, shape: tuple[int, int]) -> OpenBlock:
+def open_block(made: Made, shape: tuple[int, int], arrays: OpenArrays) -> OpenBlock:
     """Make a block whose pixels are still to be written."""
     with h5py.File(made.path, "w", libver="latest") as file:
-        los_at = create_array(file, LOS, (made.length, *shape), np.float32)
-        pairs_at = create_array(file, PAIRS, (made.length, *shape), np.uint8)
-    flat = made.length, shape[0] * shape[1]
-    return OpenBlock(
-        made,
-        map_at(made.path, los_at, flat, np.float32, writable=True),
-        map_at(made.path, pairs_at, flat, np.uint8, writable=True),
-    )
+        los_at = create_array(file, LOS, (made.length, *shape), np.float32).get_offset()
+        pairs_at = create_array(file, PAIRS, (made.length, *shape), np.uint8).get_offset()
+    places = (los_at, np.float32), (pairs_at, np.uint8)
+    return OpenBlock(made, *arrays.open(made.path, shape[0] * shape[1], places))
 
 
 def read_block(track: Path, sealed: Sealed) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Map a block's displacements and pairs per epoch, (n_epochs, n_pixels)."""
-    path = track / sealed.name
-    return (
-        map_array(path, LOS).reshape(sealed.length, -1),
-        map_array(path, PAIRS).reshape(sealed.length, -1),
-    )
+    los_m, pairs = map_arrays(track / sealed.name, LOS, PAIRS)
+    return los_m.reshape(sealed.length, -1), pairs.reshape(sealed.length, -1)
 
 
 @dataclass(frozen=True)
@@ -98,35 +84,96 @@ class OpenCheckpoint:
     """A checkpoint that is being filled."""
 
     made: Made
-    floats: NDArray[np.float64]
-    counts: NDArray[np.uint16]
+    floats: OpenArray
+    counts: OpenArray
 
 
-def open_checkpoint(made: Made, n_pixels: int) -> OpenCheckpoint:
+def open_checkpoint(made: Made, n_pixels: int, arrays: OpenArrays) -> OpenCheckpoint:
     """Make a checkpoint whose pixels are still to be written."""
     floats, counts = (kernel.float_rows(made.length), n_pixels), (kernel.count_rows(made.length), n_pixels)
     with h5py.File(made.path, "w", libver="latest") as file:
-        floats_at = create_array(file, "floats", floats, np.float64)
-        counts_at = create_array(file, "counts", counts, np.uint16)
-    return OpenCheckpoint(
-        made,
-        map_at(made.path, floats_at, floats, np.float64, writable=True),
-        map_at(made.path, counts_at, counts, np.uint16, writable=True),
-    )
+        floats_at = create_array(file, "floats", floats, np.float64).get_offset()
+        counts_at = create_array(file, "counts", counts, np.uint16).get_offset()
+    places = (floats_at, np.float64), (counts_at, np.uint16)
+    return OpenCheckpoint(made, *arrays.open(made.path, n_pixels, places))
 
 
 def read_checkpoint(track: Path, sealed: Sealed) -> Checkpoint:
     """Map a checkpoint; nothing is read before it is used."""
     path = track / sealed.name
-    floats, counts = map_array(path, "floats"), map_array(path, "counts")
+    floats, counts = map_arrays(path, "floats", "counts")
     rows = kernel.float_rows(sealed.length), kernel.count_rows(sealed.length)
     if (floats.shape[0], counts.shape[0]) != rows:
         raise BadRevisionError(f"{path} does not reach {sealed.length} epochs; it may be damaged")
     return Checkpoint(sealed.epoch, sealed.length, floats, counts)
 
 
-def seal(track: Path, made: Sequence[Made], hashes: Mapping[Path, str]) -> list[Sealed]:
-    """Give files that were made aside, and are on the disk by now, their final names, durably."""
+@dataclass(frozen=True)
+class Shared:
+    """The sealed files of a track, as an update takes them up.
+
+    ``stamps``, by name, are those that files had when they were sealed, or were last found to be what their hash says.
+    A file of another stamp is hashed. One of the same stamp is not: nobody has written to it since, and what its disk
+    may have lost is found by audits, which hash everything, as it is for interferograms. Stamps are kept in a file of
+    the track that no revision knows: they mean something on this machine alone, and without them everything is hashed.
+    """
+
+    track: Path
+    stamps: dict[str, Stamp] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, track: Path) -> Self:
+        try:
+            words = json.loads((track / _STAMPS).read_text())
+            return cls(track, {name: Stamp(*stamp) for name, stamp in words.items()})
+        except (OSError, ValueError, TypeError, AttributeError):
+            return cls(track)
+
+    def check(self, sealed: Sealed) -> None:
+        """Check that a file is there and is what its hash says.
+
+        Raises
+        ------
+        BadRevisionError
+            Names the file.
+        """
+        check_sealed(self.track, [sealed], hashes=False)
+        # Before the hash: what is written meanwhile gives another stamp.
+        stamp = stamp_of(self.track / sealed.name)
+        if self.stamps.get(sealed.name) != stamp:
+            check_sealed(self.track, [sealed], hashes=True)
+            self.stamps[sealed.name] = stamp
+
+    def take(self, sealed: Sealed, read: Callable[[Path, Sealed], Read]) -> Read:
+        """Read or map a file of the base.
+
+        Raises
+        ------
+        DamagedBaseError
+            It is not what its hash says.
+        """
+        try:
+            self.check(sealed)
+            return read(self.track, sealed)
+        except BadRevisionError as problem:
+            raise DamagedBaseError(str(problem)) from problem
+
+    def remember(self, files: Sequence[Sealed], fresh: Sequence[Sealed]) -> None:
+        """Keep which of a revision's files the next update need not hash: ``fresh`` ones, and those known before."""
+        known = {sealed.name: self.stamps[sealed.name] for sealed in files if sealed.name in self.stamps}
+        known |= {sealed.name: stamp_of(self.track / sealed.name) for sealed in fresh}
+        # Not flushed: what a crash leaves of it is no JSON, or old.
+        aside = self.track / f"{_STAMPS}-new"
+        aside.write_text(json.dumps(known))
+        aside.replace(self.track / _STAMPS)
+
+
+def seal(track: Path, made: Sequence[Made], hashes: Mapping[Path, str], disk: Disk) -> list[Sealed]:
+    """Give files that were made aside their final names.
+
+    They need not be on the disk yet: nothing names them before a revision does, which waits for the disk; until then a
+    file of the same name takes the place of what a crash left.
+    """
     sealed = []
     for one in made:
         digest = hashes[one.path]
@@ -136,8 +183,7 @@ def seal(track: Path, made: Sequence[Made], hashes: Mapping[Path, str]) -> list[
             flush(track)
         one.path.replace(track / name)
         sealed.append(Sealed(one.epoch, one.length, name, digest))
-    for kind in {one.kind for one in made}:
-        flush(track / kind)
+    disk.flush({track / one.kind for one in made})
     return sealed
 
 

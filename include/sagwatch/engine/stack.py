@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Self
 
@@ -20,7 +21,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from sagwatch.engine.checks import Finding
-from sagwatch.engine.interferogram import COHERENCE, COMPONENT, PHASE, StoredInterferogram, open_hdf5
+from sagwatch.engine.interferogram import COHERENCE, COMPONENT, PHASE, PairKey, StoredInterferogram, open_hdf5
 from sagwatch.engine.network import Network
 from sagwatch.errors import BadRevisionError
 
@@ -63,7 +64,7 @@ class Stack:
     def __post_init__(self) -> None:
         if not self.members:
             raise BadRevisionError(str(Finding(104, True, "a revision needs at least one interferogram")))
-        if list(self.members) != sorted(self.members):
+        if list(self.keys) != sorted(self.keys):
             raise BadRevisionError("the interferograms of a stack must be sorted by their dates")
         counts = Counter((member.reference, member.secondary) for member in self.members)
         twice = [
@@ -81,6 +82,15 @@ class Stack:
     def dates(self) -> tuple[date, ...]:
         """All epochs, rising."""
         return tuple(sorted({day for member in self.members for day in (member.reference, member.secondary)}))
+
+    @cached_property
+    def keys(self) -> tuple[PairKey, ...]:
+        return tuple(member.key for member in self.members)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """MintPy's names of the pairs."""
+        return [member.name for member in self.members]
 
     @cached_property
     def network(self) -> Network:
@@ -169,14 +179,14 @@ class Stack:
 
 def make_stack(folder: Path, shape: tuple[int, int], members: Sequence[StoredInterferogram]) -> Stack:
     """Put interferograms, in any order, into a stack."""
-    return Stack(folder, shape, tuple(sorted(members)))
+    return Stack(folder, shape, tuple(sorted(members, key=attrgetter("key"))))
 
 
 class PairFiles:
     """Reads phases and coherences of a stack's pairs, from one pair on; a context, because it keeps files mapped."""
 
     def __init__(self, stack: Stack, facts: Mapping[str, KnownPair], first_pair: int) -> None:
-        self._stack, self._facts = stack, facts
+        self._stack, self._facts, self._folder = stack, facts, str(stack.folder)
         # An update needs a few dozen pairs; those of a long record would be more maps than a process may have.
         kept = stack.members[first_pair:] if len(stack.members) - first_pair <= _MOST_MAPPED_PAIRS else ()
         self._kept = {member.id: self._map(member) for member in kept}
@@ -211,11 +221,15 @@ class PairFiles:
 
     def _map(self, member: StoredInterferogram) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The two layers, flat. A file that is cut short is refused here: to read past its end kills a process."""
-        path, known, size = self._stack.path(member), self._facts[member.id], self._stack.pixels
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size < max(known.phase_at, known.coherence_at) + 4 * size:
+        path, known, size = f"{self._folder}/{member.id}.h5", self._facts[member.id], self._stack.pixels
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            length = os.fstat(descriptor).st_size
+            if length < max(known.phase_at, known.coherence_at) + 4 * size:
                 raise BadRevisionError(str(Finding(107, True, f"{path} (pair {member.name}) is cut short")))
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            content = mmap.mmap(descriptor, length, access=mmap.ACCESS_READ)
+        finally:
+            os.close(descriptor)
         return (
             np.frombuffer(content, np.float32, size, known.phase_at),
             np.frombuffer(content, np.float32, size, known.coherence_at),

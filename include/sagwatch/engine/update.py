@@ -8,22 +8,22 @@ everything is solved again. Nothing in common, another configuration or another 
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.engine import kernel
+from sagwatch.engine.arrays import OpenArray, OpenArrays
 from sagwatch.engine.files import sha256_of
-from sagwatch.engine.interferogram import StoredInterferogram, map_array
+from sagwatch.engine.interferogram import PairKey
 from sagwatch.engine.lines import fit_range
 from sagwatch.engine.manifest import (
     WHOLE_RECORD,
@@ -31,43 +31,45 @@ from sagwatch.engine.manifest import (
     ReferencePoint,
     RevisionSettings,
     Sealed,
-    check_sealed,
     describe,
 )
 from sagwatch.engine.sealed import (
     CHECKPOINTS,
-    LOS,
-    PAIRS,
     SERIES,
     Made,
     OpenBlock,
     OpenCheckpoint,
+    Shared,
     open_block,
     open_checkpoint,
     read_block,
     read_checkpoint,
 )
 from sagwatch.engine.stack import KnownPair, PairFiles, Stack
-from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE, elapsed_years, mintpy_years
+from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE, Window, elapsed_years, mintpy_years
 from sagwatch.engine.window import (
     Checkpoint,
     Effort,
     Renewed,
     Taken,
     WindowSolution,
+    as_bytes,
     emission_epochs,
     is_worth_keeping,
     set_reference,
     solve_from,
 )
-from sagwatch.errors import BadRevisionError, DamagedBaseError
+from sagwatch.errors import BadRevisionError
 
 log = logging.getLogger(__name__)
 
 Day = TypeVar("Day", date, int)
-Mapped = TypeVar("Mapped")
 
-_FEWEST_PIXELS, _MOST_PIXELS = 1024, 8192
+_FEWEST_PIXELS = 1024
+# What the arrays of a strip take at most: with more, a processor's caches are of no use any more; with less, an update
+# is many small calls.
+_STRIP_BYTES = 128 * 2**20
+_PIECE_PIXELS = 8192
 # Pixels by the epoch of a checkpoint that does not hold for them.
 Stale = Mapping[int, NDArray[np.int64]]
 StoredBlock = tuple[NDArray[np.float32], NDArray[np.uint8]]
@@ -117,6 +119,11 @@ class Plan:
         return (*self.blocks, *self.checkpoints, *(block for block in solved_again if block.epoch in same))
 
     @cached_property
+    def unchanged(self) -> frozenset[PairKey]:
+        """The base's interferograms. One that was replaced under its name is another one."""
+        return frozenset(() if self.base is None else self.base.manifest.keys)
+
+    @cached_property
     def first_pair(self) -> int:
         """The first pair that is read, in the stack's order."""
         return int(np.searchsorted(self.stack.network.earlier, self.first))
@@ -126,9 +133,7 @@ def make_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
     """Compare the wanted interferograms with those of the base."""
     if base is None or base.manifest.block_epochs != effort.block_epochs:
         return Plan(stack, None, (), ())
-    changed = {key_of(member) for member in stack.members} ^ {
-        key_of(member) for member in base.manifest.members
-    }
+    changed = set(stack.keys) ^ set(base.manifest.keys)
     earliest = min((key[0] for key in changed), default=stack.dates[-1])
     epochs = base.manifest.epochs
     holds = tuple(
@@ -162,11 +167,6 @@ def still_holds(epoch: int, reach: int, before: Sequence[Day], after: Sequence[D
     return before[epoch] <= earliest and before[rim] == after[rim] and epoch + reach < len(after) - 1
 
 
-def key_of(member: StoredInterferogram) -> tuple[date, date, str, str]:
-    """What makes an interferogram another one; its baseline may be unknown, and NaN is never equal."""
-    return member.reference, member.secondary, member.id, member.sha256
-
-
 @dataclass(frozen=True)
 class Layers:
     """Layers without time of all pixels, flat, that are filled in strip by strip.
@@ -174,14 +174,14 @@ class Layers:
     ``lines`` and ``line_epochs`` are by window; the whole record's name is `WHOLE_RECORD`.
     """
 
-    temporal_coherence: NDArray[np.float32]
-    mean_coherence: NDArray[np.float32]
-    n_observations: NDArray[np.float32]
-    parts: NDArray[np.uint16]
-    redundant: NDArray[np.bool_]
-    reliable: NDArray[np.bool_]
-    lines: Mapping[str, Sequence[NDArray[Any]]]
-    line_epochs: Mapping[str, NDArray[Any]]
+    temporal_coherence: OpenArray
+    mean_coherence: OpenArray
+    n_observations: OpenArray
+    parts: OpenArray
+    redundant: OpenArray
+    reliable: OpenArray
+    lines: Mapping[str, Sequence[OpenArray]]
+    line_epochs: Mapping[str, OpenArray]
 
 
 @dataclass(frozen=True)
@@ -216,6 +216,7 @@ class Update:
     reference: ReferencePoint
     facts: Mapping[str, KnownPair] = field(repr=False)
     effort: Effort
+    shared: Shared
     stale: Stale = field(default_factory=dict, repr=False)
 
     @property
@@ -256,14 +257,19 @@ class Update:
 
     def stored(self, epoch: int) -> StoredBlock | None:
         """The base's block that begins at an epoch, mapped; None if it has none or if it is of other epochs."""
-        base, sealed = self.plan.base, self._of_base.get(epoch)
-        if base is None or sealed is None:
+        if (sealed := self._of_base.get(epoch)) is None:
             return None
         with self._mapping:
             if epoch not in self._mapped:
-                # Hashed, because windows and the next revisions take it as it is.
-                self._mapped[epoch] = _intact(base.track, sealed, read_block)
+                # Checked, because windows and the next revisions take it as it is.
+                self._mapped[epoch] = self.shared.take(sealed, read_block)
             return self._mapped[epoch]
+
+    def stored_before(self, block: Sealed) -> StoredBlock:
+        """One of the plan's blocks, mapped."""
+        if (stored := self.stored(block.epoch)) is None:
+            raise BadRevisionError(f"{block.name} is not of its epochs: a fault of Sagwatch, report it")
+        return stored
 
     @cached_property
     def _of_base(self) -> dict[int, Sealed]:
@@ -310,8 +316,10 @@ class Update:
         epochs = self.stack.network.n_epochs - self.plan.first
         made = sum(8 * kernel.float_rows(self.stack.network.reach(epoch)) + 40 for epoch in self.emitted)
         per_pixel = 8 * pairs + 16 * epochs + made + 200
-        most = self.effort.memory_bytes // (per_pixel * self.effort.n_threads)
-        size = int(np.clip(most, _FEWEST_PIXELS, _MOST_PIXELS))
+        threads = self.effort.n_threads
+        most = min(self.effort.memory_bytes // threads, _STRIP_BYTES) // per_pixel
+        # Every thread gets a strip.
+        size = max(min(most, -(-self.n_pixels // threads)), _FEWEST_PIXELS)
         return [slice(a, min(a + size, self.n_pixels)) for a in range(0, self.n_pixels, size)]
 
     def renew(self, strip: slice, pairs: PairFiles) -> Renewed:
@@ -338,29 +346,30 @@ class Update:
         return renewed
 
     def history(
-        self, strip: slice, renewed: Renewed, first: int
+        self, strip: slice, renewed: Renewed, first: int, piece: slice
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Series and pairs per epoch of some pixels from an epoch on, the new solution over what is stored."""
+        """Series and pairs per epoch from an epoch on, the new solution over what is stored.
+
+        ``piece`` are pixels within the strip.
+        """
         newest = renewed.newest
-        new_pairs = _as_bytes(newest.pairs_per_epoch)
-        if first >= newest.first:
-            return newest.los_m[first - newest.first :], new_pairs[first - newest.first :]
-        los_m = np.empty((self.stack.network.n_epochs - first, strip.stop - strip.start), np.float32)
+        los_m = np.empty((self.stack.network.n_epochs - first, piece.stop - piece.start), np.float32)
         pairs = np.empty(los_m.shape, np.uint8)
+        here = slice(strip.start + piece.start, strip.start + piece.stop)
         for block in self.plan.blocks:
             if block.after > first:
                 skipped = max(first - block.epoch, 0)
                 rows = slice(block.epoch + skipped - first, block.after - first)
-                if (stored := self.stored(block.epoch)) is None:
-                    raise BadRevisionError(
-                        f"{block.name} is not of its epochs: a fault of Sagwatch, report it"
-                    )
-                los_m[rows], pairs[rows] = stored[0][skipped:, strip], stored[1][skipped:, strip]
-        los_m[newest.first - first :], pairs[newest.first - first :] = newest.los_m, new_pairs
+                stored = self.stored_before(block)
+                los_m[rows], pairs[rows] = stored[0][skipped:, here], stored[1][skipped:, here]
+        skipped, begin = max(first - newest.first, 0), max(newest.first - first, 0)
+        los_m[begin:], pairs[begin:] = newest.los_m[skipped:, piece], renewed.pairs[skipped:, piece]
         for pixels, solution in renewed.older:
-            begin = max(first, solution.first)
-            los_m[begin - first :, pixels] = solution.los_m[begin - solution.first :]
-            pairs[begin - first :, pixels] = _as_bytes(solution.pairs_per_epoch[begin - solution.first :])
+            some = slice(*np.searchsorted(pixels, (piece.start, piece.stop)))
+            skipped, begin = max(first - solution.first, 0), max(solution.first - first, 0)
+            columns = pixels[some] - piece.start
+            los_m[begin:, columns] = solution.los_m[skipped:, some]
+            pairs[begin:, columns] = as_bytes(solution.pairs_per_epoch[skipped:, some])
         return los_m, pairs
 
     def in_memory(self) -> Past:
@@ -369,7 +378,7 @@ class Update:
         with PairFiles(self.stack, self.facts, self.plan.first_pair) as files:
             for strip in self.strips():
                 renewed = self.renew(strip, files)
-                los_m, pairs = self.history(strip, renewed, 0)
+                los_m, pairs = self.history(strip, renewed, 0, slice(0, strip.stop - strip.start))
                 parts.append((los_m, pairs, renewed.newest.temporal_coherence))
         los_m, pairs, agreement = (np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
         shape = self.stack.shape
@@ -381,17 +390,14 @@ class Update:
         )
 
     def _taken(self, sealed: Sealed, strip: slice) -> Taken:
-        base = self.plan.base
-        if base is None:
-            raise BadRevisionError("a batch has no checkpoint: this is a fault of Sagwatch, report it")
         stale = self.stale.get(sealed.epoch, np.zeros(0, np.int64)) - strip.start
         inside = stale[(stale >= 0) & (stale < strip.stop - strip.start)]
-        return Taken(sealed.epoch, lambda: self._checkpoint(base, sealed).of(strip), inside)
+        return Taken(sealed.epoch, lambda: self._checkpoint(sealed).of(strip), inside)
 
-    def _checkpoint(self, base: Base, sealed: Sealed) -> Checkpoint:
+    def _checkpoint(self, sealed: Sealed) -> Checkpoint:
         with self._mapping:
             if sealed.epoch not in self._mapped_checkpoints:
-                self._mapped_checkpoints[sealed.epoch] = _intact(base.track, sealed, read_checkpoint)
+                self._mapped_checkpoints[sealed.epoch] = self.shared.take(sealed, read_checkpoint)
             return self._mapped_checkpoints[sealed.epoch]
 
 
@@ -410,15 +416,15 @@ class StripWork:
         """Returns what is news before the blocks, and the first epochs of the blocks in which something is."""
         renewed = self.update.renew(strip, self.pairs)
         newest = renewed.newest
-        pairs = _as_bytes(newest.pairs_per_epoch)
+        pairs = renewed.pairs
         changed = set()
         for block in self.blocks:
             rows = slice(block.made.epoch - newest.first, block.made.epoch - newest.first + block.made.length)
-            block.los_m[:, strip], block.pairs[:, strip] = newest.los_m[rows], pairs[rows]
-            if np.any(self._is_news(block.made.epoch, strip, newest.los_m[rows], pairs[rows])):
+            block.los_m[strip], block.pairs[strip] = newest.los_m[rows], pairs[rows]
+            if self._has_news(block.made.epoch, strip, newest.los_m[rows], pairs[rows]):
                 changed.add(block.made.epoch)
         for target, made in zip(self.checkpoints, newest.checkpoints, strict=True):
-            target.floats[:, strip], target.counts[:, strip] = made.floats, made.counts
+            target.floats[strip], target.counts[strip] = made.floats, made.counts
         self._fill_layers(strip, renewed)
         return [
             patch for older in renewed.older for patch in self._patches(strip, newest.first, *older)
@@ -428,7 +434,7 @@ class StripWork:
         self, strip: slice, before: int, pixels: NDArray[np.int64], solution: WindowSolution
     ) -> Iterator[Patch]:
         """What of some pixels' older solution is news: from the first block on in which it is."""
-        pairs = _as_bytes(solution.pairs_per_epoch)
+        pairs = as_bytes(solution.pairs_per_epoch)
         for block in self.update.plan.blocks:
             if not solution.first <= block.epoch < before:
                 continue
@@ -442,6 +448,24 @@ class StripWork:
                     pairs[rows.start : before - solution.first, news],
                 )
                 pixels, solution, pairs = pixels[~news], solution.of(np.flatnonzero(~news)), pairs[:, ~news]
+
+    def _has_news(
+        self, epoch: int, strip: slice, los_m: NDArray[np.floating], pairs: NDArray[np.uint8]
+    ) -> bool:
+        """Whether any pixel of a strip differs; most blocks tell soon."""
+        starts = range(0, strip.stop - strip.start, _PIECE_PIXELS)
+        pieces = (slice(start, min(start + _PIECE_PIXELS, strip.stop - strip.start)) for start in starts)
+        return any(
+            np.any(
+                self._is_news(
+                    epoch,
+                    slice(strip.start + piece.start, strip.start + piece.stop),
+                    los_m[:, piece],
+                    pairs[:, piece],
+                )
+            )
+            for piece in pieces
+        )
 
     def _is_news(
         self,
@@ -478,60 +502,83 @@ class StripWork:
         self._fit_windows(strip, renewed)
 
     def _fit_windows(self, strip: slice, renewed: Renewed) -> None:
-        windows, dates = self.update.settings.windows, self.update.stack.dates
-        size = strip.stop - strip.start
-        firsts = {
-            window.name: next(
-                i for i, day in enumerate(dates) if (dates[-1] - day).days <= (window.days or 0)
+        dates, size = self.update.stack.dates, strip.stop - strip.start
+        years, fits = elapsed_years(dates), []
+        for window in self.update.settings.windows:
+            begin = next(i for i, day in enumerate(dates) if (dates[-1] - day).days <= (window.days or 0))
+            fits.append(
+                _Fit(window, begin, np.empty((kernel.LINE_ROWS, size), np.float32), np.empty(size, np.uint16))
             )
-            for window in windows
-        }
-        if not firsts:
-            return
-        first = min(firsts.values())
-        los_m, pairs = self.update.history(strip, renewed, first)
-        years = elapsed_years(dates)
-        for window in windows:
-            skip = firsts[window.name] - first
-            rows, n_epochs = np.empty((kernel.LINE_ROWS, size), np.float32), np.empty(size, np.uint16)
-            least = max(window.least_epochs, LEAST_EPOCHS_OF_A_LINE)
-            fit_range(0, size, years[first + skip :], los_m[skip:], pairs[skip:], least, rows, n_epochs)
-            for row, layer in enumerate(self.layers.lines[window.name]):
-                layer[strip] = rows[row]
-            self.layers.line_epochs[window.name][strip] = n_epochs
+        first = min((fit.first for fit in fits), default=len(dates))
+        # In pieces, so that the history of each stays in a processor's cache.
+        for start in range(0, size if fits else 0, _PIECE_PIXELS):
+            piece = slice(start, min(start + _PIECE_PIXELS, size))
+            los_m, pairs = self.update.history(strip, renewed, first, piece)
+            for fit in fits:
+                fit.add(piece, years[fit.first :], los_m[fit.first - first :], pairs[fit.first - first :])
+        for fit in fits:
+            for row, layer in enumerate(self.layers.lines[fit.window.name]):
+                layer[strip] = fit.line[row]
+            self.layers.line_epochs[fit.window.name][strip] = fit.n_epochs
 
 
-def open_files(aside: Path, update: Update) -> tuple[list[OpenBlock], list[OpenCheckpoint]]:
+@dataclass(frozen=True)
+class _Fit:
+    """The lines of a window, which begins at epoch ``first``, of a strip's pixels."""
+
+    window: Window
+    first: int
+    line: NDArray[np.float32]
+    n_epochs: NDArray[np.uint16]
+
+    def add(
+        self, piece: slice, years: NDArray[np.float64], los_m: NDArray[np.float32], pairs: NDArray[np.uint8]
+    ) -> None:
+        width = los_m.shape[1]
+        line, n_epochs = np.empty((kernel.LINE_ROWS, width), np.float32), np.empty(width, np.uint16)
+        least = max(self.window.least_epochs, LEAST_EPOCHS_OF_A_LINE)
+        fit_range(0, width, years, los_m, pairs, least, line, n_epochs)
+        self.line[:, piece], self.n_epochs[piece] = line, n_epochs
+
+
+def open_files(
+    aside: Path, update: Update, arrays: OpenArrays
+) -> tuple[list[OpenBlock], list[OpenCheckpoint]]:
     """Make the blocks and checkpoints that an update fills, in a folder aside."""
     network, size = update.stack.network, update.effort.block_epochs
     blocks = [
-        open_block(Made.aside(aside, SERIES, epoch, min(size, network.n_epochs - epoch)), update.stack.shape)
+        open_block(
+            Made.aside(aside, SERIES, epoch, min(size, network.n_epochs - epoch)), update.stack.shape, arrays
+        )
         for epoch in range(update.plan.first, network.n_epochs, size)
     ]
     checkpoints = [
-        open_checkpoint(Made.aside(aside, CHECKPOINTS, epoch, network.reach(epoch)), update.n_pixels)
+        open_checkpoint(Made.aside(aside, CHECKPOINTS, epoch, network.reach(epoch)), update.n_pixels, arrays)
         for epoch in update.emitted
     ]
     return blocks, checkpoints
 
 
-def apply_patches(aside: Path, plan: Plan, patches: Sequence[Patch]) -> list[Made]:
+def apply_patches(aside: Path, update: Update, patches: Sequence[Patch], arrays: OpenArrays) -> list[Made]:
     """Write what is news of a few pixels into new versions of older blocks, in the folder aside."""
-    if plan.base is None or not patches:
+    if not patches:
         return []
     first = min(patch.first for patch in patches)
     written = []
-    for block in plan.blocks:
+    for block in update.plan.blocks:
         if block.epoch < first:
             continue
-        written.append(made := Made.aside(aside, SERIES, block.epoch, block.length))
-        _copy(plan.base.track / block.name, made.path)
-        los_m = map_array(made.path, LOS, writable=True).reshape(block.length, -1)
-        pairs = map_array(made.path, PAIRS, writable=True).reshape(block.length, -1)
-        for patch in patches:
-            if patch.first <= block.epoch:
-                source = slice(block.epoch - patch.first, block.after - patch.first)
-                los_m[:, patch.pixels], pairs[:, patch.pixels] = patch.los_m[source], patch.pairs[source]
+        news = [patch for patch in patches if patch.first <= block.epoch]
+        made = Made.aside(aside, SERIES, block.epoch, block.length)
+        opened, stored = open_block(made, update.stack.shape, arrays), update.stored_before(block)
+        for row in range(block.length):
+            los_m, pairs = stored[0][row].copy(), stored[1][row].copy()
+            for patch in news:
+                source = block.epoch - patch.first + row
+                los_m[patch.pixels], pairs[patch.pixels] = patch.los_m[source], patch.pairs[source]
+            opened.los_m.write_row(row, los_m)
+            opened.pairs.write_row(row, pairs)
+        written.append(made)
     return written
 
 
@@ -551,27 +598,3 @@ def stale_after(plan: Plan, known: Stale, patches: Sequence[Patch]) -> Stale:
         )
         for sealed in plan.checkpoints
     }
-
-
-def _intact(track: Path, sealed: Sealed, read: Callable[[Path, Sealed], Mapped]) -> Mapped:
-    """Map a shared file of the base that is what its hash says.
-
-    Raises
-    ------
-    DamagedBaseError
-        It is not.
-    """
-    try:
-        check_sealed(track, [sealed], hashes=True)
-        return read(track, sealed)
-    except BadRevisionError as problem:
-        raise DamagedBaseError(str(problem)) from problem
-
-
-def _as_bytes(pairs_per_epoch: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    return np.minimum(pairs_per_epoch, 255).astype(np.uint8)
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
-    target.chmod(0o644)

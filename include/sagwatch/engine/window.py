@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -29,7 +30,7 @@ _KIND = {
     Weight.NONE: kernel.WEIGHT_NONE,
 }
 # A new acquisition changes what lies further back less and less: by a factor of ten each two to three mean pairs.
-SETTLING_PAIRS = 7.0
+SETTLING_PAIRS = 10.0
 _RECENT_BLOCKS = 8
 
 
@@ -179,10 +180,20 @@ class Renewed:
     newest: WindowSolution
     older: tuple[tuple[NDArray[np.int64], WindowSolution], ...] = ()
 
+    @cached_property
+    def pairs(self) -> NDArray[np.uint8]:
+        """Pairs per epoch of ``newest`` as they are stored."""
+        return as_bytes(self.newest.pairs_per_epoch)
+
     @property
     def first(self) -> int:
         """The first epoch at which anything is new."""
         return min([self.newest.first, *(solution.first for _, solution in self.older)])
+
+
+def as_bytes(pairs_per_epoch: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Pairs per epoch as they are stored: 255 and more are told from each other by nobody."""
+    return np.minimum(pairs_per_epoch, 255).astype(np.uint8)
 
 
 def emission_epochs(network: Network, after: int, effort: Effort) -> tuple[int, ...]:
