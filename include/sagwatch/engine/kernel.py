@@ -238,12 +238,27 @@ def _solve_tile(start, width, window, rules, times, given, tile, result):
     for t in range(width):
         parts = given.counts[CLOSED_PARTS, start + t] + np.int64(tile.holes[t] + tile.lonely[t]) + 1
         tile.open[t], tile.held[t] = False, False
-        if tile.suspicious[t] > 0.0:
-            parts, tile.open[t], tile.held[t] = _solve_torn(start, t, window, given, tile)
-        elif tile.lonely[t] > 0.0:
+        if tile.suspicious[t] == 0.0 and tile.lonely[t] > 0.0:
             _place_lonely_epochs(t, window, tile)
         result.parts[start + t] = parts
+    torn = np.flatnonzero(tile.suspicious[:width])
+    if torn.size > 0:
+        y, w = _columns(torn, tile)
+        for k, t in enumerate(torn):
+            parts, tile.open[t], tile.held[t] = _solve_torn(start, t, window, given, tile, y[k], w[k])
+            result.parts[start + t] = parts
     _finish(start, width, window, rules, times, given, tile, result)
+
+
+@njit(cache=True, nogil=True)
+def _columns(pixels, tile):
+    """Phases and weights of some pixels, pixel by pixel: one by one they would be reads far apart."""
+    n_pairs = tile.y.shape[0]
+    y, w = np.empty((pixels.size, n_pairs), np.float32), np.empty((pixels.size, n_pairs), np.float32)
+    for i in range(n_pairs):
+        for k, t in enumerate(pixels):
+            y[k, i], w[k, i] = tile.y[i, t], tile.w[i, t]
+    return y, w
 
 
 @njit(cache=True, nogil=True)
@@ -498,7 +513,7 @@ def _label(start, t, window, given, tile, result, number):
     Label 0 is an epoch that no pair so far touches; equal labels are connected by the pairs so far.
     """
     e, reach = window.emit[number], window.emit_reach[number]
-    root = _roots(start, t, window, given, tile, e)
+    root = _roots(start, t, window, given, tile.w[:, t], e)
     n_epochs = root.shape[0]
     ends = np.zeros(n_epochs, np.int64)
     begins_before = np.zeros(n_epochs, np.bool_)
@@ -530,7 +545,7 @@ def _find(root, epoch):
 
 
 @njit(cache=True, nogil=True)
-def _roots(start, t, window, given, tile, before):
+def _roots(start, t, window, given, w, before):
     """Join the epochs that the checkpoint and the pairs with an earlier epoch before ``before`` connect.
 
     The smaller epoch is always the root, so a part is named by its first epoch.
@@ -542,7 +557,7 @@ def _roots(start, t, window, given, tile, before):
             if label > 0 and label == _start_label(start, t, window, given, n):
                 _join(root, n, m)
     for i in range(window.first_pair[before]):
-        if tile.w[i, t] > 0.0:
+        if w[i] > 0.0:
             _join(root, window.earlier[i], window.later[i])
     return root
 
@@ -772,44 +787,55 @@ def _draw_lines(start, width, window, rules, times, given, tile, result, sums):
 
 
 @njit(cache=True, nogil=True)
-def _solve_torn(start, t, window, given, tile):
+def _solve_torn(start, t, window, given, tile, y, w):
     """Solve one pixel whose network may fall into interlocking parts; return the number of parts of the whole record.
 
     Each part is solved by itself; then the parts are shifted against each other so that the sum of squared
-    velocities is smallest. The shifts solve a small system: the graph Laplacian of the parts, where every step
-    of time that leads from one part to another is a spring of stiffness 1/dt^2. Also tells whether several parts go on
-    before the checkpoint, so that this solution does not hold.
+    velocities is smallest. The shifts solve a small system: the graph Laplacian of the parts, where the time that leads
+    from one part to another is a spring. An epoch without a pair is a part of its own too, but one that only lies
+    between its neighbours: it is left out here and placed afterwards, and the steps to it and from it are springs in
+    series. Also tells whether several parts go on before the checkpoint, so that this solution does not hold.
     """
     n_epochs = window.years.shape[0]
-    root = _roots(start, t, window, given, tile, n_epochs)
-    part = np.empty(n_epochs, np.int64)
-    n_parts = 0
+    seen = np.empty(n_epochs, np.int64)
+    node = np.empty(n_epochs, np.int64)
+    n_seen = 0
     for m in range(n_epochs):
-        a = _find(root, m)
-        if a == m:
-            part[m] = n_parts
+        node[m] = -1
+        if m == 0 or tile.touched[m, t] > np.float32(0.0):
+            seen[n_seen], node[m] = m, n_seen
+            n_seen += 1
+    root = _roots(start, t, window, given, w, n_epochs)
+    part = np.empty(n_seen, np.int64)
+    n_parts = 0
+    for k in range(n_seen):
+        a = _find(root, seen[k])
+        if a == seen[k]:
+            part[k] = n_parts
             n_parts += 1
         else:
-            part[m] = part[a]
-    closed = np.int64(given.counts[CLOSED_PARTS, start + t])
-    position = np.empty(n_epochs)
-    _solve_parts(start, t, window, given, tile, part, position)
+            part[k] = part[node[a]]
+    position = _solve_parts(start, t, window, given, y, w, node, part)
     origin = position[0]
-    for m in range(n_epochs):
-        position[m] -= origin if part[m] == 0 else 0.0
-    n_free, goes_on = _hold_to_checkpoint(start, t, window, given, part, n_parts, position)
-    held = n_free < n_parts
+    for k in range(n_seen):
+        position[k] -= origin if part[k] == 0 else 0.0
+    n_free, goes_on = _hold_to_checkpoint(start, t, window, given, node, part, n_parts, position)
     if n_free > 1:
-        shift = _smallest_velocity_shifts(position, part, n_free, window.steps_year)
-        for m in range(n_epochs):
-            position[m] += shift[part[m]]
-    for m in range(n_epochs):
-        tile.position[m, t] = position[m] + given.floats[BASE, start + t]
-    return closed + n_parts, goes_on, held
+        shift = _smallest_velocity_shifts(position, part, n_free, seen, window.steps_year)
+        for k in range(n_seen):
+            position[k] += shift[part[k]]
+    base = given.floats[BASE, start + t]
+    for k in range(n_seen):
+        tile.position[seen[k], t] = position[k] + base
+    _place_lonely_epochs(t, window, tile)
+    for m in range(seen[n_seen - 1] + 1, n_epochs):
+        tile.position[m, t] = tile.position[m - 1, t]
+    closed = np.int64(given.counts[CLOSED_PARTS, start + t])
+    return closed + n_parts + n_epochs - n_seen, goes_on, n_free < n_parts
 
 
 @njit(cache=True, nogil=True)
-def _hold_to_checkpoint(start, t, window, given, part, n_parts, position):
+def _hold_to_checkpoint(start, t, window, given, node, part, n_parts, position):
     """Bring the part that goes on before the checkpoint to where it was, if that is not the part of the first epoch.
 
     It is then at rest like the first one, so it takes its number, 0. Returns the number of parts that are left, and
@@ -820,71 +846,78 @@ def _hold_to_checkpoint(start, t, window, given, part, n_parts, position):
     other, moved = 0, 0.0
     several = False
     for b in range(1, reach + 1):
-        if _start_label(start, t, window, given, b) > 0 and part[b] != 0:
-            several |= other > 0 and other != part[b]
+        if _start_label(start, t, window, given, b) > 0 and part[node[b]] != 0:
+            several |= other > 0 and other != part[node[b]]
             if other == 0:
-                other = part[b]
-                moved = given.floats[frozen + b - 1, start + t] - position[b]
+                other = part[node[b]]
+                moved = given.floats[frozen + b - 1, start + t] - position[node[b]]
     if other == 0:
         return n_parts, False
     # The first epoch's part must end there, and have ended there when the checkpoint was made (or the first epoch was
     # where a pair put it that has been withdrawn since); and the next epoch must be of the part that goes on.
     several |= given.counts[LEADS_ON, start + t] > 0
-    several |= part[1] != other
-    for m in range(1, part.shape[0]):
-        several |= part[m] == 0
-    for m in range(part.shape[0]):
-        if part[m] == other:
-            position[m] += moved
-            part[m] = 0
-        elif part[m] > other:
-            part[m] -= 1
+    several |= node[1] < 0 or part[node[1]] != other
+    for k in range(1, part.shape[0]):
+        several |= part[k] == 0
+    for k in range(part.shape[0]):
+        if part[k] == other:
+            position[k] += moved
+            part[k] = 0
+        elif part[k] > other:
+            part[k] -= 1
     return n_parts - 1, several
 
 
 @njit(cache=True, nogil=True)
-def _solve_parts(start, t, window, given, tile, part, position):
-    """Least squares with the last epoch of every part held at 0: full rank, and banded in time order."""
-    n_epochs = position.shape[0]
-    bandwidth = window.bandwidth
-    normal = np.zeros((n_epochs, bandwidth + 1))
-    right = np.zeros(n_epochs)
-    held = np.zeros(n_epochs, np.bool_)
-    seen = np.zeros(n_epochs, np.bool_)
-    for m in range(n_epochs - 1, -1, -1):
-        held[m] = not seen[part[m]]
-        seen[part[m]] = True
-    _add_checkpoint(start, t, window, given, part, normal, right)
+def _solve_parts(start, t, window, given, y, w, node, part):
+    """Least squares with the last epoch of every part held at 0: full rank, and banded in time order.
+
+    Unknowns are the positions of the epochs that are seen; ``node`` numbers them, -1 is none.
+    """
+    n, width = part.shape[0], window.bandwidth + 1
+    normal = np.zeros((n, width))
+    right = np.zeros(n)
+    held = np.zeros(n, np.bool_)
+    last = np.full(n, -1)
+    for j in range(n):
+        last[part[j]] = j
+    for k in last:
+        if k >= 0:
+            held[k] = True
+    _add_checkpoint(start, t, window, given, node, part, normal, right)
     for i in range(window.earlier.shape[0]):
-        weight = np.float64(tile.w[i, t])
+        weight = np.float64(w[i])
         if weight > 0.0:
-            a, b = window.earlier[i], window.later[i]
-            pull = weight * np.float64(tile.y[i, t])
+            a, b = node[window.earlier[i]], node[window.later[i]]
+            pull = weight * np.float64(y[i])
             normal[a, 0] += weight
             normal[b, 0] += weight
             normal[a, b - a] -= weight
             right[a] -= pull
             right[b] += pull
-    for j in range(n_epochs):
+    for j in range(n):
         if held[j]:
             continue
-        for d in range(1, min(bandwidth + 1, n_epochs - j)):
-            factor = normal[j, d] / normal[j, 0]
+        reach = min(width, n - j)
+        inverse = 1.0 / normal[j, 0]
+        for d in range(1, reach):
+            factor = normal[j, d] * inverse
             if factor != 0.0:
                 right[j + d] -= factor * right[j]
-                for e in range(d, min(bandwidth + 1, n_epochs - j)):
+                for e in range(d, reach):
                     normal[j + d, e - d] -= factor * normal[j, e]
-    for j in range(n_epochs - 1, -1, -1):
-        position[j] = 0.0
+    position = np.zeros(n)
+    for j in range(n - 1, -1, -1):
         if not held[j]:
             total = right[j]
-            for d in range(1, min(bandwidth + 1, n_epochs - j)):
+            for d in range(1, min(width, n - j)):
                 total -= normal[j, d] * position[j + d]
             position[j] = total / normal[j, 0]
+    return position
 
 
 @njit(cache=True, nogil=True)
-def _add_checkpoint(start, t, window, given, part, normal, right):
+def _add_checkpoint(start, t, window, given, node, part, normal, right):
     """Add the checkpoint's block, which knows steps, to the normal equations of positions, part by part."""
     reach = window.reach
     positions = np.zeros((reach + 1, reach + 1))
@@ -901,25 +934,34 @@ def _add_checkpoint(start, t, window, given, part, normal, right):
                 j, k = k, j
     for a in range(reach + 1):
         for b in range(a, reach + 1):
-            if part[a] == part[b]:
-                normal[a, b - a] += positions[a, b]
+            if node[a] >= 0 and node[b] >= 0 and part[node[a]] == part[node[b]]:
+                normal[node[a], node[b] - node[a]] += positions[a, b]
     for j in range(reach):
         value = given.floats[row + j, start + t]
-        right[j + 1] += value
-        right[j] -= value
+        if node[j + 1] >= 0:
+            right[node[j + 1]] += value
+        if node[j] >= 0:
+            right[node[j]] -= value
 
 
 @njit(cache=True, nogil=True)
-def _smallest_velocity_shifts(position, part, n_parts, steps_year):
-    """Shifts of the parts, the first part at rest, that make the sum of squared velocities smallest."""
+def _smallest_velocity_shifts(position, part, n_parts, seen, steps_year):
+    """Shifts of the parts, the first part at rest, that make the sum of squared velocities smallest.
+
+    Between two epochs that follow each other, the least sum of squared velocities for a given step is its square over the
+    sum of the squared times between them (see `_place_lonely_epochs`): a spring.
+    """
     size = n_parts - 1
     stiffness = np.zeros((size, size))
     pull = np.zeros(size)
-    for j in range(steps_year.shape[0]):
+    for j in range(part.shape[0] - 1):
         p, q = part[j] - 1, part[j + 1] - 1
         if p == q:
             continue
-        spring = 1.0 / (steps_year[j] * steps_year[j])
+        squares = 0.0
+        for m in range(seen[j], seen[j + 1]):
+            squares += steps_year[m] * steps_year[m]
+        spring = 1.0 / squares
         step = position[j + 1] - position[j]
         if p >= 0:
             stiffness[p, p] += spring
