@@ -44,14 +44,8 @@ from numpy.typing import NDArray
 # Pixels are read so many at a time, because short reads far apart wait for memory; they are solved in tiles whose
 # working space stays in a core's own cache.
 GROUP_PIXELS = 512
-_CACHE_BYTES, _SMALLEST_TILE = 2_000_000, 128
+_CACHE_BYTES, _SMALLEST_TILE = 6_000_000, 128
 WEIGHT_VARIANCE, WEIGHT_FISHER, WEIGHT_COHERENCE, WEIGHT_NONE = range(4)
-
-# A pivot this small against its own diagonal says that the pixel's network may be torn; whether it is torn is
-# then decided by counting connected parts, never by rounding.
-SUSPICIOUS_PIVOT = 1e-7
-# A pivot this small is rounding: the smallest true one is the least weight over the largest and the number of epochs.
-ZERO_PIVOT = 1e-11
 
 # Rows of a checkpoint's float64 array; the rows of the factorisation follow from BLOCK on.
 BASE, REAL, IMAGINARY, SUM_D, SUM_TD, SUM_DD, SUM_LAG, SUM_CROSS, COHERENCE, DRIFT, BLOCK = range(11)
@@ -65,8 +59,9 @@ LINE_ROWS = 6
 _LOWEST_COHERENCE = np.float32(0.05)
 # MintPy divides by bins of 0.005; for every float32 coherence this product falls into the same bin (tested).
 _LOWEST_BIN, _HIGHEST_BIN, _BINS_PER_UNIT = 0.0025, 0.9975, 200.0
+_UNSEEN_BIN = 200
 _HIGHEST_FISHER = 1.0 - 1e-3
-_PI, _INVERSE_PI = np.pi, 1.0 / np.pi
+_TURNS_PER_RADIAN = 0.5 / np.pi
 # (-1)^k / (2 k)! and (-1)^k / (2 k + 1)!
 _C0, _C1, _C2, _C3 = np.float32(1), np.float32(-1 / 2), np.float32(1 / 24), np.float32(-1 / 720)
 _C4, _C5, _C6 = np.float32(1 / 40320), np.float32(-1 / 3628800), np.float32(1 / 479001600)
@@ -147,30 +142,38 @@ class Result(NamedTuple):
 class Tile(NamedTuple):
     """Working space of one thread; the last axis is the pixel within the tile.
 
-    ``x`` is the position from the second epoch on: steps, until they are summed up. ``band[j, 0]`` is the pivot of step
-    j, and its inverse once j is eliminated. ``diagonal[j % rows]`` is what the pivot was before any elimination.
-    ``quality`` holds sum and number of coherences of the pairs before each checkpoint, and of all.
+    ``mesh[j, d]`` is the conductance between the epochs j and j + d + 1; once j is eliminated, the share of the later
+    one in the position of j. ``position`` is the right-hand side at first. ``quality`` holds the sum of the coherences
+    of the pairs before each checkpoint, and of all, and the number of those that are no number. ``ends`` counts the
+    parts that end; ``lonely`` lists epoch and pixel where pairs pass over an epoch without a pair, by rising epoch;
+    ``interlocked`` pixels have other parts that pairs of another part pass over.
     """
 
     y: NDArray[np.float32]
     w: NDArray[np.float32]
     quality: NDArray[np.float64]
-    band: NDArray[np.float64]
-    x: NDArray[np.float64]
-    diagonal: NDArray[np.float64]
+    mesh: NDArray[np.float64]
     position: NDArray[np.float64]
     touched: NDArray[np.float32]
-    phasor: NDArray[np.float32]
-    suspicious: NDArray[np.float64]
-    holes: NDArray[np.float64]
-    lonely: NDArray[np.float64]
+    wave: NDArray[np.float32]
+    inverse: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    lonely: NDArray[np.int32]
+    n_lonely: NDArray[np.int64]
+    interlocked: NDArray[np.bool_]
     open: NDArray[np.bool_]
     held: NDArray[np.bool_]
 
 
 def float_rows(reach: int) -> int:
     """Rows of a checkpoint's float64 array whose rim reaches so many epochs."""
-    return BLOCK + reach * (reach + 1) // 2 + 3 * reach
+    return _frozen_row(reach) + reach
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _frozen_row(reach):
+    """From here on a checkpoint knows where the epochs of its rim were, from its own epoch on."""
+    return BLOCK + reach * (reach + 1) // 2 + reach + 1
 
 
 def count_rows(reach: int) -> int:
@@ -193,16 +196,15 @@ def solve_range(first, last, size, window, rules, times, given, result):
     """Solve the pixels ``first`` to ``last`` (exclusive) in tiles of ``size``; fill in their columns of ``result``."""
     n_pairs, n_epochs, n_emitted = given.phase.shape[0], window.years.shape[0], window.emit.shape[0]
     in_group = GROUP_PIXELS // size
-    y = np.empty((in_group, n_pairs, size), np.float32)
-    w = np.empty((in_group, n_pairs, size), np.float32)
+    y = np.zeros((in_group, n_pairs, size), np.float32)
+    w = np.zeros((in_group, n_pairs, size), np.float32)
     quality = np.empty((in_group, n_emitted + 1, 2, size))
-    band = np.empty((n_epochs - 1, window.bandwidth, size))
-    diagonal = np.empty((window.bandwidth, size))
+    mesh = np.empty((n_epochs, window.bandwidth, size))
     position = np.empty((n_epochs, size))
     touched = np.empty((n_epochs, size), np.float32)
-    phasor, suspicious = np.empty((2, size), np.float32), np.empty(size)
-    holes, lonely = np.empty(size), np.empty(size)
-    opened, held = np.empty(size, np.bool_), np.empty(size, np.bool_)
+    wave, inverse, ends = np.empty((3, size), np.float32), np.empty(size), np.empty(size)
+    lonely, n_lonely = np.empty((n_epochs * size, 2), np.int32), np.zeros(1, np.int64)
+    flags = np.empty((3, size), np.bool_)
     for group in range(first, last, GROUP_PIXELS):
         _load(group, min(GROUP_PIXELS, last - group), window, given, rules, y, w, quality)
         for k in range(in_group):
@@ -214,17 +216,17 @@ def solve_range(first, last, size, window, rules, times, given, result):
                 y[k],
                 w[k],
                 quality[k],
-                band,
-                position[1:],
-                diagonal,
+                mesh,
                 position,
                 touched,
-                phasor,
-                suspicious,
-                holes,
+                wave,
+                inverse,
+                ends,
                 lonely,
-                opened,
-                held,
+                n_lonely,
+                flags[0],
+                flags[1],
+                flags[2],
             )
             _solve_tile(start, width, window, rules, times, given, tile, result)
 
@@ -232,60 +234,41 @@ def solve_range(first, last, size, window, rules, times, given, result):
 @njit(cache=True, nogil=True)
 def _solve_tile(start, width, window, rules, times, given, tile, result):
     _begin(start, width, window, given, tile)
-    _eliminate(start, width, window, tile, result)
-    _substitute(width, tile)
-    _accumulate(width, tile)
+    _eliminate(start, width, window, given, tile, result)
+    _substitute(start, width, given, tile)
     for t in range(width):
-        parts = given.counts[CLOSED_PARTS, start + t] + np.int64(tile.holes[t] + tile.lonely[t]) + 1
-        tile.open[t], tile.held[t] = False, False
-        if tile.suspicious[t] == 0.0 and tile.lonely[t] > 0.0:
-            _place_lonely_epochs(t, window, tile)
-        result.parts[start + t] = parts
-    torn = np.flatnonzero(tile.suspicious[:width])
-    if torn.size > 0:
-        y, w = _columns(torn, tile)
-        for k, t in enumerate(torn):
-            parts, tile.open[t], tile.held[t] = _solve_torn(start, t, window, given, tile, y[k], w[k])
-            result.parts[start + t] = parts
+        result.parts[start + t] = given.counts[CLOSED_PARTS, start + t] + np.int64(tile.ends[t])
+        if tile.interlocked[t]:
+            _move_parts(start, t, window, given, tile)
+    _place_lonely_epochs(window, tile)
     _finish(start, width, window, rules, times, given, tile, result)
 
 
 @njit(cache=True, nogil=True)
-def _columns(pixels, tile):
-    """Phases and weights of some pixels, pixel by pixel: one by one they would be reads far apart."""
-    n_pairs = tile.y.shape[0]
-    y, w = np.empty((pixels.size, n_pairs), np.float32), np.empty((pixels.size, n_pairs), np.float32)
-    for i in range(n_pairs):
-        for k, t in enumerate(pixels):
-            y[k, i], w[k, i] = tile.y[i, t], tile.w[i, t]
-    return y, w
-
-
-@njit(cache=True, nogil=True)
-def _place_lonely_epochs(t, window, tile):
+def _place_lonely_epochs(window, tile):
     """Put epochs without a pair where the smallest velocities put them: each step in proportion to its time squared.
 
     Between two epochs that are seen, sum (step / dt)^2 is smallest for a given sum of steps if step / dt^2 is one
     number (its Lagrange multiplier).
     """
-    before = 0
-    for m in range(1, window.years.shape[0]):
-        if tile.touched[m, t] == np.float32(0.0):
-            continue
-        if m > before + 1:
-            squares = 0.0
-            for j in range(before, m):
-                squares += window.steps_year[j] ** 2
-            step = (tile.position[m, t] - tile.position[before, t]) / squares
-            for j in range(before, m - 1):
-                tile.position[j + 1, t] = tile.position[j, t] + step * window.steps_year[j] ** 2
-        before = m
+    for k in range(tile.n_lonely[0]):
+        m, t = tile.lonely[k]
+        after, squares = m, window.steps_year[m - 1] ** 2
+        while after == m or tile.touched[after, t] == np.float32(0.0):
+            squares += window.steps_year[after] ** 2
+            after += 1
+        before = tile.position[m - 1, t]
+        share = window.steps_year[m - 1] ** 2 / squares
+        tile.position[m, t] = before + share * (tile.position[after, t] - before)
 
 
 @njit(cache=True, nogil=True)
 def _load(start, width, window, given, rules, y, w, quality):
     """Reference the phases of a group; a missing observation gets weight 0 and value 0. Sum the coherences."""
     size = y.shape[2]
+    table = np.zeros(_UNSEEN_BIN + 1, np.float32)
+    table[:_UNSEEN_BIN] = rules.table
+    bins = np.empty(size, np.uint32)
     quality[:] = 0.0
     emitted = 0
     for i in range(given.phase.shape[0]):
@@ -297,6 +280,7 @@ def _load(start, width, window, given, rules, y, w, quality):
             there = min(here + size, start + width)
             phase, coherence = given.phase[i, here:there], given.coherence[i, here:there]
             _load_pair(phase, coherence, given.reference[i], rules, y[k, i], w[k, i])
+            _weigh(there - here, rules, table, bins, w[k, i])
             _add_coherence(coherence, quality[k, emitted, 0], quality[k, emitted, 1])
     # A checkpoint after the last pair's earlier epoch has seen all of them.
     for rest in range(emitted, window.emit.shape[0]):
@@ -304,19 +288,24 @@ def _load(start, width, window, given, rules, y, w, quality):
 
 
 @njit(cache=True, nogil=True)
-def _add_coherence(coherence, total, known):
-    """MintPy's average leaves out what is no number."""
+def _add_coherence(coherence, total, unknown):
+    """MintPy's average leaves out what is no number; that is rare, and counted only where there is any."""
+    endless = np.float32(np.inf)
+    n_unknown = 0
     for t in range(coherence.shape[0]):
-        finite = abs(coherence[t]) < np.float32(np.inf)
+        finite = abs(coherence[t]) < endless
         total[t] += np.float64(coherence[t]) if finite else 0.0
-        known[t] += 1.0 if finite else 0.0
+        n_unknown += 0 if finite else 1
+    if n_unknown > 0:
+        for t in range(coherence.shape[0]):
+            unknown[t] += 0.0 if abs(coherence[t]) < endless else 1.0
 
 
 @njit(cache=True, nogil=True)
 def _load_pair(phase, coherence, reference, rules, y, w):
-    zero, endless, table = np.float32(0.0), np.float32(np.inf), rules.table
-    width = phase.shape[0]
-    for t in range(width):
+    """Referenced phase; coherence in place of the weight, 0 where nothing is seen."""
+    zero, endless = np.float32(0.0), np.float32(np.inf)
+    for t in range(phase.shape[0]):
         u = phase[t]
         c = coherence[t] if abs(coherence[t]) < endless else zero
         value = u - reference
@@ -324,11 +313,20 @@ def _load_pair(phase, coherence, reference, rules, y, w):
         seen = (abs(u) < endless) & (u != zero) & (value != zero) & (c >= rules.coherence_floor)
         y[t] = value if seen else zero
         w[t] = max(c, _LOWEST_COHERENCE) if seen else zero
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _weigh(width, rules, table, bins, w):
+    """Turn coherences into weights."""
+    zero, unseen = np.float32(0.0), np.uint32(_UNSEEN_BIN)
     if rules.kind == WEIGHT_VARIANCE:
+        # Two loops: the first one is vectorised.
         for t in range(width):
-            clipped = min(max(np.float64(w[t]), _LOWEST_BIN), _HIGHEST_BIN)
-            weight = table[np.uint32((clipped - _LOWEST_BIN) * _BINS_PER_UNIT)]
-            w[t] = weight if w[t] > zero else zero
+            clipped = min(np.float64(w[t]), _HIGHEST_BIN)
+            number = np.uint32((max(clipped, _LOWEST_BIN) - _LOWEST_BIN) * _BINS_PER_UNIT)
+            bins[t] = number if w[t] > zero else unseen
+        for t in range(width):
+            w[t] = table[bins[t]]
     elif rules.kind == WEIGHT_FISHER:
         for t in range(width):
             squared = min(np.float64(w[t]), _HIGHEST_FISHER) ** 2
@@ -340,194 +338,175 @@ def _load_pair(phase, coherence, reference, rules, y, w):
 
 @njit(cache=True, nogil=True)
 def _begin(start, width, window, given, tile):
-    """Lay the checkpoint's block of the factorisation under the steps that it reaches."""
-    tile.band[:] = 0.0
-    tile.x[:] = 0.0
-    tile.diagonal[:] = 0.0
-    tile.holes[:] = 0.0
-    tile.lonely[:] = 0.0
-    tile.suspicious[:] = 0.0
-    tile.touched[:] = np.float32(0.0)
+    """Lay the checkpoint's block under the epochs that it reaches."""
+    tile.ends[:] = 0.0
+    tile.n_lonely[0] = 0
+    tile.interlocked[:], tile.open[:], tile.held[:] = False, False, False
+    for m in range(tile.mesh.shape[1] + 1):
+        _clear(m, tile)
     for m in range(window.reach + 1):
         for t in range(width):
             tile.touched[m, t] = given.counts[RIM + m, start + t]
-    for t in range(width):
-        tile.position[0, t] = given.floats[BASE, start + t]
     row = BLOCK
     for j in range(window.reach):
         for d in range(window.reach - j):
             for t in range(width):
-                tile.band[j, d, t] = given.floats[row, start + t]
+                tile.mesh[j, d, t] = given.floats[row, start + t]
             row += 1
-    for j in range(window.reach):
+    for j in range(window.reach + 1):
         for t in range(width):
-            tile.x[j, t] = given.floats[row + j, start + t]
-            _diagonal(tile, j)[t] = given.floats[row + window.reach + j, start + t]
+            tile.position[j, t] = given.floats[row + j, start + t]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def _eliminate(start, width, window, tile, result):
-    """Add the pairs in time order and eliminate step after step; write down the block at each checkpoint."""
-    n_steps, bandwidth = tile.band.shape[0], tile.band.shape[1]
-    holes, lonely, suspicious = tile.holes, tile.lonely, tile.suspicious
-    one, none = np.float32(1.0), np.float32(0.0)
+@njit(cache=True, nogil=True)
+def _clear(m, tile):
+    """Make an epoch's rows ready; just before they are needed, while they come into the core's cache anyway."""
+    if m < tile.mesh.shape[0]:
+        tile.mesh[m] = 0.0
+        tile.position[m] = 0.0
+        tile.touched[m] = np.float32(0.0)
+
+
+@njit(cache=True, nogil=True)
+def _eliminate(start, width, window, given, tile, result):
+    """Add the pairs in time order and eliminate epoch after epoch; write down the block at each checkpoint."""
+    n_epochs, bandwidth = tile.mesh.shape[0], tile.mesh.shape[1]
     emitted = 0
-    for j in range(n_steps):
+    for j in range(n_epochs):
         if emitted < window.emit.shape[0] and window.emit[emitted] == j:
-            _emit_block(start, width, window, tile, result, emitted)
+            _emit_block(start, width, window, given, tile, result, emitted)
             emitted += 1
         for i in range(window.first_pair[j], window.first_pair[j + 1]):
-            b = window.later[i]
-            y, w = tile.y[i], tile.w[i]
-            touched_a, touched_b = tile.touched[j], tile.touched[b]
-            for t in range(width):
-                touched_a[t] += one if w[t] > none else none
-                touched_b[t] += one if w[t] > none else none
-            for k in range(j, b):
-                x, diagonal = tile.x[k], _diagonal(tile, k)
-                for t in range(width):
-                    x[t] += np.float64(w[t]) * np.float64(y[t])
-                    diagonal[t] += w[t]
-                for d in range(b - k):
-                    band = tile.band[k, d]
-                    for t in range(width):
-                        band[t] += w[t]
-        pivot, diagonal = tile.band[j, 0], _diagonal(tile, j)
-        for t in range(width):
-            holes[t] += 0.0 if diagonal[t] > 0.0 else 1.0
-        # An epoch without a pair that pairs pass over is a part of its own: the zero pivot of the step after it.
-        seen, may_be_lonely = tile.touched[j], j > 0
-        for t in range(width):
-            alone = may_be_lonely & (diagonal[t] > 0.0) & (seen[t] == none)
-            lonely[t] += 1.0 if alone & (pivot[t] <= ZERO_PIVOT * diagonal[t]) else 0.0
-        for t in range(width):
-            small = (diagonal[t] > 0.0) & (pivot[t] <= SUSPICIOUS_PIVOT * diagonal[t])
-            explained = may_be_lonely & (seen[t] == none) & (pivot[t] <= ZERO_PIVOT * diagonal[t])
-            unexplained = (small & (not explained)) | (
-                (diagonal[t] > 0.0) & (seen[t] == none) & (not explained)
-            )
-            suspicious[t] = 1.0 if unexplained else suspicious[t]
-        inverse = pivot
-        for t in range(width):
-            inverse[t] = 0.0 if pivot[t] <= ZERO_PIVOT * diagonal[t] else 1.0 / pivot[t]
-        diagonal[:] = 0.0
-        reach = min(bandwidth, n_steps - j)
-        for d in range(1, reach):
-            target, source = tile.x[j + d], tile.x[j]
-            row = tile.band[j, d]
-            for t in range(width):
-                target[t] -= row[t] * inverse[t] * source[t]
-            for e in range(d, reach):
-                changed, other = tile.band[j + d, e - d], tile.band[j, e]
-                for t in range(width):
-                    changed[t] -= row[t] * inverse[t] * other[t]
+            _lay_pair(width, tile, i, j, window.later[i])
+        reach = min(bandwidth, n_epochs - 1 - j)
+        if _eliminate_epoch(width, tile, j, reach) > 0:
+            _end_parts(width, tile, j, reach)
+        _clear(j + bandwidth + 1, tile)
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def _substitute(width, tile):
-    """From the last step back to the first."""
-    n_steps, bandwidth = tile.band.shape[0], tile.band.shape[1]
-    for j in range(n_steps - 1, -1, -1):
-        x, inverse = tile.x[j], tile.band[j, 0]
-        for d in range(1, min(bandwidth, n_steps - j)):
-            row, known = tile.band[j, d], tile.x[j + d]
-            for t in range(width):
-                x[t] -= row[t] * known[t]
-        for t in range(width):
-            x[t] *= inverse[t]
+def _lay_pair(width, tile, i, a, b):
+    """Add a pair to the mesh and to the right-hand side.
 
-
-@njit(cache=True, nogil=True)
-def _accumulate(width, tile):
-    """Sum the steps to positions, beginning with that of the checkpoint."""
-    for j in range(tile.x.shape[0]):
-        position, before = tile.position[j + 1], tile.position[j]
-        for t in range(width):
-            position[t] += before[t]
-
-
-@njit(cache=True, nogil=True)
-def _emit_block(start, width, window, tile, result, number):
-    """Write down what the pairs so far say about the steps from here on, and which epochs of the rim they connect."""
-    e, reach = window.emit[number], window.emit_reach[number]
-    floats = result.floats[number]
-    row = BLOCK
-    for j in range(reach):
-        for d in range(reach - j):
-            for t in range(width):
-                floats[row, start + t] = tile.band[e + j, d, t]
-            row += 1
-    for j in range(reach):
-        for t in range(width):
-            floats[row + j, start + t] = tile.x[e + j, t]
-            floats[row + reach + j, start + t] = _diagonal(tile, e + j)[t]
-    for t in range(width):
-        # Marked here, labelled by `_label` where the simple case does not hold.
-        connected = _connected_rim(tile, e, reach, t)
-        result.counts[number, RIM + reach + 1, start + t] = (
-            1 if connected >= 0 and tile.suspicious[t] == 0.0 else 0
-        )
-        result.counts[number, CLOSED_PARTS, start + t] = np.uint16(tile.holes[t] + tile.lonely[t])
-        for b in range(reach + 1):
-            result.counts[number, RIM + b, start + t] = np.uint16(tile.touched[e + b, t])
-        for b in range(1, reach + 1):
-            result.counts[number, RIM + reach + 1 + b, start + t] = 1 if b <= connected else 0
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _diagonal(tile, step):
-    """Of a step that is not eliminated yet."""
-    return tile.diagonal[step % tile.diagonal.shape[0]]
-
-
-@njit(cache=True, nogil=True)
-def _connected_rim(tile, e, reach, t):
-    """How many epochs after e the pairs so far connect with it, if these are the next ones; -1 if it is not so simple.
-
-    The block is positive definite exactly if all its epochs are connected.
+    Several short loops here and below, not one: the compiler vectorises a loop only while the arrays in it are few.
     """
-    n = reach
-    while n > 0 and _diagonal(tile, e + n - 1)[t] == 0.0:
-        n -= 1
-    if n == 0:
-        return 0
-    if n == 1:
-        return 1 if tile.band[e, 0, t] > SUSPICIOUS_PIVOT * _diagonal(tile, e)[t] else -1
-    block = np.empty((n, n))
-    for j in range(n):
-        for d in range(n - j):
-            block[j, j + d] = tile.band[e + j, d, t]
-    for j in range(n):
-        if not block[j, j] > SUSPICIOUS_PIVOT * _diagonal(tile, e + j)[t]:
-            return -1
-        for k in range(j + 1, n):
-            for m in range(k, n):
-                block[k, m] -= block[j, k] * block[j, m] / block[j, j]
-    return n
+    y, w = tile.y[i], tile.w[i]
+    one, none = np.float32(1.0), np.float32(0.0)
+    link, touched_a, touched_b = tile.mesh[a, b - a - 1], tile.touched[a], tile.touched[b]
+    for t in range(width):
+        link[t] += w[t]
+        pairs = one if w[t] > none else none
+        touched_a[t] += pairs
+        touched_b[t] += pairs
+    before, after = tile.position[a], tile.position[b]
+    for t in range(width):
+        pull = np.float64(w[t]) * np.float64(y[t])
+        before[t] -= pull
+        after[t] += pull
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _eliminate_epoch(width, tile, j, reach):
+    """Replace epoch j by links between its neighbours; return in how many pixels it has none, so that a part ends."""
+    inverse, pull = tile.inverse, tile.position[j]
+    for t in range(width):
+        inverse[t] = 0.0
+    for d in range(reach):
+        link = tile.mesh[j, d]
+        for t in range(width):
+            inverse[t] += link[t]
+    n_ended = 0
+    for t in range(width):
+        total = inverse[t]
+        n_ended += 0 if total > 0.0 else 1
+        inverse[t] = 1.0 / total if total > 0.0 else 0.0
+    for d in range(reach):
+        share, target = tile.mesh[j, d], tile.position[j + d + 1]
+        for t in range(width):
+            share[t] *= inverse[t]
+            target[t] += share[t] * pull[t]
+        for e in range(d + 1, reach):
+            link, changed = tile.mesh[j, e], tile.mesh[j + d + 1, e - d - 1]
+            for t in range(width):
+                changed[t] += share[t] * link[t]
+    for t in range(width):
+        pull[t] *= inverse[t]
+    return n_ended
 
 
 @njit(cache=True, nogil=True)
-def _label(start, t, window, given, tile, result, number):
-    """Label the rim of a checkpoint by connected part and count the parts that end before it; for hard cases.
+def _end_parts(width, tile, j, reach):
+    """Note where epoch j is the last one of its part."""
+    last = tile.mesh.shape[0] - 1
+    for t in range(width):
+        if tile.inverse[t] == 0.0:
+            tile.ends[t] += 1.0
+            crossed = False
+            for d in range(1, reach + 1):
+                crossed |= tile.touched[j + d, t] > np.float32(0.0)
+            if not crossed:
+                # No pair crosses the step to the next epoch: it is 0, and both move together.
+                if j < last:
+                    tile.mesh[j, 0, t] = 1.0
+            elif j > 0 and tile.touched[j, t] == np.float32(0.0):
+                tile.lonely[tile.n_lonely[0]] = j, t
+                tile.n_lonely[0] += 1
+            else:
+                tile.interlocked[t] = True
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _substitute(start, width, given, tile):
+    """From the last epoch back to the first; then begin with the position of the checkpoint."""
+    n_epochs, bandwidth = tile.mesh.shape[0], tile.mesh.shape[1]
+    for j in range(n_epochs - 2, -1, -1):
+        position = tile.position[j]
+        for d in range(min(bandwidth, n_epochs - 1 - j)):
+            share, known = tile.mesh[j, d], tile.position[j + d + 1]
+            for t in range(width):
+                position[t] += share[t] * known[t]
+    origin, base = tile.inverse, given.floats[BASE, start : start + width]
+    origin[:] = tile.position[0]
+    for m in range(n_epochs):
+        position = tile.position[m]
+        for t in range(width):
+            position[t] = (position[t] - origin[t]) + base[t]
+
+
+@njit(cache=True, nogil=True)
+def _emit_block(start, width, window, given, tile, result, number):
+    """Write down what the pairs so far say about the epochs from here on, and which of them they connect.
 
     Label 0 is an epoch that no pair so far touches; equal labels are connected by the pairs so far.
     """
     e, reach = window.emit[number], window.emit_reach[number]
-    root = _roots(start, t, window, given, tile.w[:, t], e)
-    n_epochs = root.shape[0]
-    ends = np.zeros(n_epochs, np.int64)
-    begins_before = np.zeros(n_epochs, np.bool_)
-    for m in range(n_epochs):
-        a = _find(root, m)
-        ends[a] = m
-        begins_before[a] |= m < e or (m <= window.reach and _start_label(start, t, window, given, m) > 0)
-    closed = np.int64(given.counts[CLOSED_PARTS, start + t])
-    for m in range(e):
-        closed += 1 if root[m] == m and ends[m] < e else 0
-    result.counts[number, CLOSED_PARTS, start + t] = closed
+    floats, counts = result.floats[number], result.counts[number]
+    row = BLOCK
+    for j in range(reach):
+        for d in range(reach - j):
+            for t in range(width):
+                floats[row, start + t] = tile.mesh[e + j, d, t]
+            row += 1
+    for j in range(reach + 1):
+        for t in range(width):
+            floats[row + j, start + t] = tile.position[e + j, t]
     for b in range(reach + 1):
-        a = _find(root, e + b)
-        result.counts[number, RIM + reach + 1 + b, start + t] = a + 1 if begins_before[a] else 0
+        for t in range(width):
+            counts[RIM + b, start + t] = np.uint16(tile.touched[e + b, t])
+    label = np.empty(reach + 1, np.int64)
+    for t in range(width):
+        closed = np.int64(given.counts[CLOSED_PARTS, start + t]) + np.int64(tile.ends[t])
+        counts[CLOSED_PARTS, start + t] = closed
+        for b in range(reach + 1):
+            label[b] = b + 1 if tile.touched[e + b, t] > np.float32(0.0) else 0
+        for a in range(reach):
+            for b in range(a + 1, reach + 1):
+                if tile.mesh[e + a, b - a - 1, t] > 0.0 and label[a] != label[b]:
+                    one, other = label[a], label[b]
+                    for c in range(reach + 1):
+                        label[c] = one if label[c] == other else label[c]
+        for b in range(reach + 1):
+            counts[RIM + reach + 1 + b, start + t] = label[b]
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -536,47 +515,12 @@ def _start_label(start, t, window, given, epoch):
     return given.counts[RIM + window.reach + 1 + epoch, start + t]
 
 
-@njit(cache=True, nogil=True)
-def _find(root, epoch):
-    while root[epoch] != epoch:
-        root[epoch] = root[root[epoch]]
-        epoch = root[epoch]
-    return epoch
-
-
-@njit(cache=True, nogil=True)
-def _roots(start, t, window, given, w, before):
-    """Join the epochs that the checkpoint and the pairs with an earlier epoch before ``before`` connect.
-
-    The smaller epoch is always the root, so a part is named by its first epoch.
-    """
-    root = np.arange(window.years.shape[0])
-    for m in range(1, window.reach + 1):
-        for n in range(m):
-            label = _start_label(start, t, window, given, m)
-            if label > 0 and label == _start_label(start, t, window, given, n):
-                _join(root, n, m)
-    for i in range(window.first_pair[before]):
-        if w[i] > 0.0:
-            _join(root, window.earlier[i], window.later[i])
-    return root
-
-
-@njit(cache=True, nogil=True)
-def _join(root, one, other):
-    a, b = _find(root, one), _find(root, other)
-    if a < b:
-        root[b] = a
-    else:
-        root[a] = b
-
-
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def _finish(start, width, window, rules, times, given, tile, result):
     """Quality, counts, sums and lines of a tile whose positions are known; the sums at each checkpoint."""
     n_epochs = window.years.shape[0]
     sums = np.empty((BLOCK, width))
-    numbers = np.zeros((RIM, width))
+    numbers = np.zeros((RIM, width), np.float32)
     touched = tile.touched
     for row in range(BLOCK):
         for t in range(width):
@@ -595,8 +539,8 @@ def _finish(start, width, window, rules, times, given, tile, result):
         if emitted < window.emit.shape[0] and window.emit[emitted] == j:
             _emit_sums(start, width, window, given, tile, result, emitted, sums, numbers)
             emitted += 1
-        for i in range(window.first_pair[j], window.first_pair[j + 1]):
-            _add_pair(width, window, tile, sums, numbers, i)
+        if window.first_pair[j] < window.first_pair[j + 1]:
+            _add_pairs(width, window, tile, sums, numbers, j)
     if n_epochs - 1 + window.n_before > 0:
         _test_redundancy(width, touched[n_epochs - 1], rules, numbers[MEETS])
     _write(start, width, window, rules, times, given, tile, result, sums, numbers, touched)
@@ -605,16 +549,14 @@ def _finish(start, width, window, rules, times, given, tile, result):
 @njit(cache=True, nogil=True)
 def _test_redundancy(width, pairs, rules, meets):
     """A pixel fails for good if one epoch has fewer pairs than MintPy asks for."""
+    least, fails = np.float32(rules.least_pairs), np.float32(0.0)
     for t in range(width):
-        meets[t] = meets[t] if pairs[t] >= rules.least_pairs else 0.0
+        meets[t] = meets[t] if pairs[t] >= least else fails
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def _add_epoch(width, window, tile, sums, j):
-    """Add an epoch to the sums from which lines are made.
-
-    Several short loops here and below, not one: the compiler vectorises a loop only while the arrays in it are few.
-    """
+    """Add an epoch to the sums from which lines are made."""
     year, year_before = window.years[j], window.years[j - 1]
     position, before = tile.position[j], tile.position[j - 1]
     first, second = sums[SUM_D], sums[SUM_TD]
@@ -631,35 +573,39 @@ def _add_epoch(width, window, tile, sums, j):
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def _add_pair(width, window, tile, sums, numbers, i):
-    """Add a pair to the counts and to the sum of residual phasors (Pepe and Lanari, 2006), unweighted."""
-    a, b = window.earlier[i], window.later[i]
-    y, w = tile.y[i], tile.w[i]
-    before, after = tile.position[a], tile.position[b]
-    none = np.float32(0.0)
-    angle, sign = tile.phasor[0], tile.phasor[1]
-    for t in range(width):
-        residual = np.float64(y[t]) - (after[t] - before[t])
-        half_turns = np.floor(residual * _INVERSE_PI + 0.5)
-        angle[t] = residual - half_turns * _PI
-        sign[t] = 1.0 - 2.0 * (half_turns - 2.0 * np.floor(half_turns * 0.5))
+def _add_pairs(width, window, tile, sums, numbers, a):
+    """Add the pairs that begin at an epoch to the counts and to the sum of residual phasors, unweighted.
+
+    Temporal coherence of Pepe and Lanari (2006). With s and c, sine and cosine of half the residual, the phasor is
+    1 - 2 s^2 and 2 s c; s and c are series of a quarter turn at most.
+    """
+    one, two, none, half = np.float32(1.0), np.float32(2.0), np.float32(0.0), np.float32(np.pi)
+    angle, cosines, sines = tile.wave[0], tile.wave[1], tile.wave[2]
+    cosines[:], sines[:] = none, none
+    seen, before = numbers[N_OBSERVATIONS], tile.position[a]
+    for i in range(window.first_pair[a], window.first_pair[a + 1]):
+        y, w, after = tile.y[i], tile.w[i], tile.position[window.later[i]]
+        for t in range(width):
+            turns = (np.float64(y[t]) - (after[t] - before[t])) * _TURNS_PER_RADIAN
+            angle[t] = turns - np.floor(turns + 0.5)
+        for t in range(width):
+            x = angle[t] * half
+            s = x * _sine_over_angle(x * x) if w[t] > none else none
+            cosines[t] += s * s
+            sines[t] += s * _cosine(x * x)
+        for t in range(width):
+            seen[t] += one if w[t] > none else none
     real, imaginary = sums[REAL], sums[IMAGINARY]
     for t in range(width):
-        cosine = sign[t] * _cosine(angle[t] * angle[t])
-        real[t] += cosine if w[t] > none else none
-    for t in range(width):
-        sine = sign[t] * angle[t] * _sine_over_angle(angle[t] * angle[t])
-        imaginary[t] += sine if w[t] > none else none
-    seen = numbers[N_OBSERVATIONS]
-    for t in range(width):
-        seen[t] += 1.0 if w[t] > none else 0.0
+        real[t] -= two * cosines[t]
+        imaginary[t] += two * sines[t]
 
 
 @njit(cache=True, nogil=True)
 def _measure_change(start, width, window, rules, given, tile, result):
     """How much may have changed before the checkpoint: the spread of the changes on its rim, plus the drift so far."""
     reach = window.reach
-    frozen = BLOCK + reach * (reach + 1) // 2 + 2 * reach
+    frozen = _frozen_row(reach)
     for t in range(width):
         least, greatest = 0.0, 0.0
         for b in range(1, reach + 1):
@@ -679,8 +625,9 @@ def _measure_change(start, width, window, rules, given, tile, result):
 def _emit_sums(start, width, window, given, tile, result, number, sums, numbers):
     """Write down the sums of a checkpoint; the block is there already."""
     e, reach = window.emit[number], window.emit_reach[number]
+    n_pairs = window.first_pair[e]
     floats, counts = result.floats[number], result.counts[number]
-    frozen = BLOCK + reach * (reach + 1) // 2 + 2 * reach
+    frozen = _frozen_row(reach)
     for t in range(width):
         for row in range(BLOCK):
             floats[row, start + t] = sums[row, t]
@@ -692,13 +639,9 @@ def _emit_sums(start, width, window, given, tile, result, number, sums, numbers)
         counts[N_OBSERVATIONS, start + t] = numbers[N_OBSERVATIONS, t]
         known = numbers[N_OBSERVATIONS, t] > 0.0
         counts[FIRST_SEEN, start + t] = _first_seen(start, t, window, given, tile) if known else 0
-        counts[N_COHERENCE, start + t] = numbers[N_COHERENCE, t] + tile.quality[number, 1, t]
+        counts[N_COHERENCE, start + t] = numbers[N_COHERENCE, t] + (n_pairs - tile.quality[number, 1, t])
         counts[LEADS_ON, start + t] = 0
         counts[MEETS, start + t] = numbers[MEETS, t]
-        if counts[RIM + reach + 1, start + t] == 0:
-            _label(start, t, window, given, tile, result, number)
-        else:
-            counts[CLOSED_PARTS, start + t] += given.counts[CLOSED_PARTS, start + t]
     for i in range(window.first_pair[e], window.first_pair[e + 1]):
         for t in range(width):
             counts[LEADS_ON, start + t] |= tile.w[i, t] > 0.0
@@ -729,10 +672,13 @@ def _write(start, width, window, rules, times, given, tile, result, sums, number
         counts, pairs = result.pairs_per_epoch[m, start : start + width], touched[m]
         for t in range(width):
             counts[t] = np.uint16(np.int32(pairs[t]))
-    last = window.emit.shape[0]
+    last, n_pairs = window.emit.shape[0], window.earlier.shape[0]
     for t in range(width):
-        n, n_coherence = numbers[N_OBSERVATIONS, t], numbers[N_COHERENCE, t] + tile.quality[last, 1, t]
-        length = np.sqrt(sums[REAL, t] ** 2 + sums[IMAGINARY, t] ** 2)
+        n, n_coherence = (
+            numbers[N_OBSERVATIONS, t],
+            numbers[N_COHERENCE, t] + n_pairs - tile.quality[last, 1, t],
+        )
+        length = np.sqrt((n + sums[REAL, t]) ** 2 + sums[IMAGINARY, t] ** 2)
         total = sums[COHERENCE, t] + tile.quality[last, 0, t]
         result.temporal_coherence[start + t] = length / n if n > 0.0 else unknown
         result.mean_coherence[start + t] = total / n_coherence if n_coherence > 0.0 else unknown
@@ -787,51 +733,47 @@ def _draw_lines(start, width, window, rules, times, given, tile, result, sums):
 
 
 @njit(cache=True, nogil=True)
-def _solve_torn(start, t, window, given, tile, y, w):
-    """Solve one pixel whose network may fall into interlocking parts; return the number of parts of the whole record.
+def _move_parts(start, t, window, given, tile):
+    """Move the interlocking parts of one pixel against each other until the sum of squared velocities is smallest.
 
-    Each part is solved by itself; then the parts are shifted against each other so that the sum of squared
-    velocities is smallest. The shifts solve a small system: the graph Laplacian of the parts, where the time that leads
-    from one part to another is a spring. An epoch without a pair is a part of its own too, but one that only lies
-    between its neighbours: it is left out here and placed afterwards, and the steps to it and from it are springs in
-    series. Also tells whether several parts go on before the checkpoint, so that this solution does not hold.
+    Each part is solved already, with its last epoch at an arbitrary place. The shifts solve a small system: the
+    graph Laplacian of the parts, where the time that leads from one part to another is a spring. An epoch without a
+    pair is a part of its own too, but one that only lies between its neighbours: it is left out here and placed
+    afterwards, and the steps to it and from it are springs in series. Also tells whether several parts go on before
+    the checkpoint, so that this solution does not hold.
     """
     n_epochs = window.years.shape[0]
-    seen = np.empty(n_epochs, np.int64)
-    node = np.empty(n_epochs, np.int64)
-    n_seen = 0
+    name = np.empty(n_epochs, np.int64)
+    for m in range(n_epochs - 1, -1, -1):
+        name[m] = m
+        for d in range(min(tile.mesh.shape[1], n_epochs - 1 - m)):
+            if tile.mesh[m, d, t] > 0.0:
+                name[m] = name[m + d + 1]
+                break
+    seen, node = np.empty(n_epochs, np.int64), np.full(n_epochs, -1)
+    number, part = np.full(n_epochs, -1), np.empty(n_epochs, np.int64)
+    position = np.empty(n_epochs)
+    base = given.floats[BASE, start + t]
+    n_seen, n_parts = 0, 0
     for m in range(n_epochs):
-        node[m] = -1
-        if m == 0 or tile.touched[m, t] > np.float32(0.0):
+        # An epoch without a pair that no pair passes over moves with the next one, or is the last.
+        stays = m == 0 or m == n_epochs - 1 or tile.mesh[m, 0, t] > 0.0
+        if stays or tile.touched[m, t] > np.float32(0.0):
+            if number[name[m]] < 0:
+                number[name[m]] = n_parts
+                n_parts += 1
             seen[n_seen], node[m] = m, n_seen
+            part[n_seen], position[n_seen] = number[name[m]], tile.position[m, t] - base
             n_seen += 1
-    root = _roots(start, t, window, given, w, n_epochs)
-    part = np.empty(n_seen, np.int64)
-    n_parts = 0
-    for k in range(n_seen):
-        a = _find(root, seen[k])
-        if a == seen[k]:
-            part[k] = n_parts
-            n_parts += 1
-        else:
-            part[k] = part[node[a]]
-    position = _solve_parts(start, t, window, given, y, w, node, part)
-    origin = position[0]
-    for k in range(n_seen):
-        position[k] -= origin if part[k] == 0 else 0.0
-    n_free, goes_on = _hold_to_checkpoint(start, t, window, given, node, part, n_parts, position)
+    part, position = part[:n_seen], position[:n_seen]
+    n_free, tile.open[t] = _hold_to_checkpoint(start, t, window, given, node, part, n_parts, position)
+    tile.held[t] = n_free < n_parts
     if n_free > 1:
         shift = _smallest_velocity_shifts(position, part, n_free, seen, window.steps_year)
         for k in range(n_seen):
             position[k] += shift[part[k]]
-    base = given.floats[BASE, start + t]
     for k in range(n_seen):
         tile.position[seen[k], t] = position[k] + base
-    _place_lonely_epochs(t, window, tile)
-    for m in range(seen[n_seen - 1] + 1, n_epochs):
-        tile.position[m, t] = tile.position[m - 1, t]
-    closed = np.int64(given.counts[CLOSED_PARTS, start + t])
-    return closed + n_parts + n_epochs - n_seen, goes_on, n_free < n_parts
 
 
 @njit(cache=True, nogil=True)
@@ -842,7 +784,7 @@ def _hold_to_checkpoint(start, t, window, given, node, part, n_parts, position):
     whether several go on before the checkpoint, so that this solution does not hold.
     """
     reach = window.reach
-    frozen = BLOCK + reach * (reach + 1) // 2 + 2 * reach
+    frozen = _frozen_row(reach)
     other, moved = 0, 0.0
     several = False
     for b in range(1, reach + 1):
@@ -869,87 +811,11 @@ def _hold_to_checkpoint(start, t, window, given, node, part, n_parts, position):
 
 
 @njit(cache=True, nogil=True)
-def _solve_parts(start, t, window, given, y, w, node, part):
-    """Least squares with the last epoch of every part held at 0: full rank, and banded in time order.
-
-    Unknowns are the positions of the epochs that are seen; ``node`` numbers them, -1 is none.
-    """
-    n, width = part.shape[0], window.bandwidth + 1
-    normal = np.zeros((n, width))
-    right = np.zeros(n)
-    held = np.zeros(n, np.bool_)
-    last = np.full(n, -1)
-    for j in range(n):
-        last[part[j]] = j
-    for k in last:
-        if k >= 0:
-            held[k] = True
-    _add_checkpoint(start, t, window, given, node, part, normal, right)
-    for i in range(window.earlier.shape[0]):
-        weight = np.float64(w[i])
-        if weight > 0.0:
-            a, b = node[window.earlier[i]], node[window.later[i]]
-            pull = weight * np.float64(y[i])
-            normal[a, 0] += weight
-            normal[b, 0] += weight
-            normal[a, b - a] -= weight
-            right[a] -= pull
-            right[b] += pull
-    for j in range(n):
-        if held[j]:
-            continue
-        reach = min(width, n - j)
-        inverse = 1.0 / normal[j, 0]
-        for d in range(1, reach):
-            factor = normal[j, d] * inverse
-            if factor != 0.0:
-                right[j + d] -= factor * right[j]
-                for e in range(d, reach):
-                    normal[j + d, e - d] -= factor * normal[j, e]
-    position = np.zeros(n)
-    for j in range(n - 1, -1, -1):
-        if not held[j]:
-            total = right[j]
-            for d in range(1, min(width, n - j)):
-                total -= normal[j, d] * position[j + d]
-            position[j] = total / normal[j, 0]
-    return position
-
-
-@njit(cache=True, nogil=True)
-def _add_checkpoint(start, t, window, given, node, part, normal, right):
-    """Add the checkpoint's block, which knows steps, to the normal equations of positions, part by part."""
-    reach = window.reach
-    positions = np.zeros((reach + 1, reach + 1))
-    row = BLOCK
-    for j in range(reach):
-        for k in range(j, reach):
-            value = given.floats[row, start + t]
-            row += 1
-            for _ in range(1 if j == k else 2):
-                positions[j + 1, k + 1] += value
-                positions[j, k] += value
-                positions[j + 1, k] -= value
-                positions[j, k + 1] -= value
-                j, k = k, j
-    for a in range(reach + 1):
-        for b in range(a, reach + 1):
-            if node[a] >= 0 and node[b] >= 0 and part[node[a]] == part[node[b]]:
-                normal[node[a], node[b] - node[a]] += positions[a, b]
-    for j in range(reach):
-        value = given.floats[row + j, start + t]
-        if node[j + 1] >= 0:
-            right[node[j + 1]] += value
-        if node[j] >= 0:
-            right[node[j]] -= value
-
-
-@njit(cache=True, nogil=True)
 def _smallest_velocity_shifts(position, part, n_parts, seen, steps_year):
     """Shifts of the parts, the first part at rest, that make the sum of squared velocities smallest.
 
-    Between two epochs that follow each other, the least sum of squared velocities for a given step is its square over the
-    sum of the squared times between them (see `_place_lonely_epochs`): a spring.
+    Between two epochs that follow each other, the least sum of squared velocities for a given step is its square over
+    the sum of the squared times between them (see `_place_lonely_epochs`): a spring.
     """
     size = n_parts - 1
     stiffness = np.zeros((size, size))
