@@ -289,7 +289,7 @@ def test_the_manifest_tells_what_the_revision_was_made_from(small):
     assert manifest["epochs"] == [day.isoformat() for day in small.dates]
     assert manifest["settings"]["weight"] == "var"
     assert manifest["files"]["timeseries.h5"]["bytes"] > 0
-    assert set(manifest["versions"]) == {"python", "numpy", "numba", "h5py"}
+    assert set(manifest["versions"]) == {"python", "numpy", "numba", "h5py", "solver"}
 
 
 def test_two_interferograms_of_one_pair_are_refused(small):

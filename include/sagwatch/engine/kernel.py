@@ -1,12 +1,17 @@
 """The compiled heart of the solver: the weighted small-baseline solution of one tile of pixels after another.
 
-The unknowns are the displacement steps x_j between neighbouring epochs, not their velocities: then a pair (a, b)
-observes the plain sum x_a + ... + x_(b-1), and the normal matrix has the bandwidth of the longest pair. It is
-factored as L D L^T in time order, and the pairs are added in order of their earlier epoch, just before the step at
-which they begin is eliminated. So everything that the pairs with an earlier epoch before s say about the steps from s
-on is a small block of the factorisation at s. With a few sums it makes a *checkpoint* (`sagwatch.engine.window`),
-and the solution can be taken up again there. A batch is a solution that begins at epoch 0; an update begins at a late
-checkpoint; both are the same code and come to the same block, bit for bit.
+The unknowns are the positions of the epochs, and a pair is a link between two of them whose conductance is its weight:
+the normal matrix of the weighted least squares is the Laplacian of a mesh. Epochs are eliminated in time order. That
+replaces the links of an epoch by links between its neighbours (star to mesh), which is Gaussian elimination without any
+subtraction (Grassmann, Taksar and Heyman, 1985): conductances are sums of products of positive numbers, so they are
+exact to rounding, one by one, and exactly 0 where nothing connects. An epoch without a link left is the last one of its
+part of the network, so torn networks are recognised by counting, never by rounding; the part is held there, and moved
+when all of it is known.
+
+The pairs are added in order of their earlier epoch, just before it is eliminated. So everything that the pairs with an
+earlier epoch before s say about the epochs from s on is a small block of the mesh at s. With a few sums it makes a
+*checkpoint* (`sagwatch.engine.window`), and the solution can be taken up again there. A batch is a solution that begins
+at epoch 0; an update begins at a late checkpoint; both are the same code and come to the same block, bit for bit.
 
 **What taking up at a checkpoint leaves out, and its bound.** The positions before s stay as they were when the
 checkpoint was made. Call K the epochs after s that pairs with an earlier epoch before s touch ("the rim", with s
@@ -24,13 +29,14 @@ checkpoint to checkpoint (``drift``) and is bounded in the same way.
 This needs that one part at most has epochs on both sides of s; otherwise the smallest velocities on both sides depend
 on each other, and the pixel is handed back too. Epoch s may belong to another part that ends with it, and did so
 when the checkpoint was made, if the next epoch is of the part that goes on: then the part of s stays where it is, and
-the next epoch counts as one of the rim. A pixel whose network has a hole at a step that no pair crosses needs nothing
-special: the step is 0. An epoch without a pair that pairs pass over is placed between its neighbours in closed form. If
-parts interlock otherwise, the pixel goes to `_solve_torn`, which lets them move against each other until the velocity
-norm is smallest: the answer of MintPy's singular value decomposition.
+the next epoch counts as one of the rim. A hole in a network, a step that no pair crosses, is 0: both epochs move
+together. An epoch without a pair that pairs pass over is placed between its neighbours in closed form. If parts
+interlock otherwise, `_move_parts` lets them move against each other until the velocity norm is smallest: the answer of
+MintPy's singular value decomposition.
 
 Everything is float64 inside; phases, coherences and displacements are float32 outside. Tiles are independent and
-every sum has one fixed order, so the answer does not depend on how many threads share the tiles.
+every sum has one fixed order, so the answer does not depend on how many threads share the tiles. All of it is one file,
+because numba compiles a cached function anew when its own file changes, not when a file does that it calls.
 """
 
 from __future__ import annotations
@@ -47,7 +53,7 @@ GROUP_PIXELS = 512
 _CACHE_BYTES, _SMALLEST_TILE = 6_000_000, 128
 WEIGHT_VARIANCE, WEIGHT_FISHER, WEIGHT_COHERENCE, WEIGHT_NONE = range(4)
 
-# Rows of a checkpoint's float64 array; the rows of the factorisation follow from BLOCK on.
+# Rows of a checkpoint's float64 array; the rows of the mesh follow from BLOCK on. REAL lacks 1 for each observation.
 BASE, REAL, IMAGINARY, SUM_D, SUM_TD, SUM_DD, SUM_LAG, SUM_CROSS, COHERENCE, DRIFT, BLOCK = range(11)
 # Rows of its uint16 array. FIRST_SEEN is 1 for the first epoch of the record, 0 if no pair has seen the pixel; LEADS_ON
 # is 1 if a pair begins at the checkpoint's epoch. Pairs per epoch of the rim and its labels follow from RIM on.

@@ -32,6 +32,8 @@ from sagwatch.errors import BadInputError, BadRevisionError
 
 MANIFEST = "manifest.json"
 FORMAT = 2
+#: Of the rows of a checkpoint (`sagwatch.engine.kernel`): a revision with others is read, but not taken up.
+SOLVER = "2"
 WHOLE_RECORD = Window("whole", None, 3)
 _REMEDY = "move the revision's folder away, then it is built anew"
 STANDARD_WINDOWS = (Window("150d", 150, 8), Window("365d", 365, 16))
@@ -391,4 +393,4 @@ def _member_from_json(entry: Sequence[Any]) -> StoredInterferogram:
 def package_versions() -> Mapping[str, str]:
     """Name the versions that may change the last digit of a result."""
     packages = {name: version(name) for name in ("numpy", "numba", "h5py")}
-    return {"python": platform.python_version(), **packages}
+    return {"python": platform.python_version(), **packages, "solver": SOLVER}

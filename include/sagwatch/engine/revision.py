@@ -43,6 +43,7 @@ from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import (
     MANIFEST,
     NO_DELAYS,
+    SOLVER,
     WHOLE_RECORD,
     Manifest,
     ReferencePoint,
@@ -375,6 +376,7 @@ def _base(
         and manifest.reference == reference
         and manifest.grid == grid
         and manifest.geometry_sha256 == geometry_sha256
+        and manifest.versions.get("solver") == SOLVER
         and manifest.id != identity
     )
     return Base(revisions.parent, manifest) if same else None
