@@ -66,6 +66,12 @@ class OpenArray:
         """Write all pixels of a row."""
         self._write(row * self._n_pixels, np.ascontiguousarray(values, self._dtype))
 
+    def map(self, n_rows: int) -> NDArray[Any]:
+        """Map the first rows, for reading."""
+        mapped = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+        rows = np.frombuffer(mapped, self._dtype, n_rows * self._n_pixels, self._offset)
+        return rows.reshape(n_rows, self._n_pixels)
+
     def _write(self, first: int, values: NDArray[Any]) -> None:
         at, left = self._offset + first * self._dtype.itemsize, values.data.cast("B")
         while left:
@@ -96,7 +102,7 @@ class OpenArrays:
         OSError
             The disk has no room for it.
         """
-        descriptor = os.open(path, os.O_WRONLY)
+        descriptor = os.open(path, os.O_RDWR)
         self._descriptors.append(descriptor)
         os.posix_fallocate(descriptor, 0, os.fstat(descriptor).st_size)
         return [OpenArray(descriptor, offset, n_pixels, dtype) for offset, dtype in places]

@@ -8,12 +8,12 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from sagwatch.errors import BadRevisionError
 
@@ -43,30 +43,13 @@ def _flush(descriptor: int) -> None:
         os.close(descriptor)
 
 
-class Stamp(NamedTuple):
-    """What the filesystem says of a file; another one after anybody wrote to it, moved it or put another in its place.
-
-    No program can set the time of the last change. What a disk loses by itself shows in a hash only.
-    """
-
-    inode: int
-    size: int
-    modified_ns: int
-    changed_ns: int
-
-
-def stamp_of(path: Path) -> Stamp:
-    """The stamp of a file as it is now."""
-    found = path.stat()
-    return Stamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
 class Disk:
-    """Flushes in the background, all at a time, because the disk writes together what waits for it together."""
+    """Hashes and flushes in the background, all at a time: the disk writes together what waits for it together."""
 
     def __init__(self) -> None:
         self._pool, self._hashing = ThreadPoolExecutor(_AT_A_TIME), ThreadPoolExecutor(os.cpu_count())
         self._jobs: list[Future[None]] = []
+        self._hashes: dict[Path, Future[str]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -79,14 +62,24 @@ class Disk:
 
     def flush(self, paths: Iterable[Path]) -> None:
         """Begin to flush files, or folders' lists of names. Files may be renamed from now on."""
-        self._jobs += [self._pool.submit(_flush, os.open(path, os.O_RDONLY)) for path in paths]
+        for path in paths:
+            self._jobs.append(self._pool.submit(_flush, os.open(path, os.O_RDONLY)))
 
-    def take(self, paths: Sequence[Path]) -> dict[Path, str]:
-        """Make files read-only, begin to flush them, and return the hashes of their content."""
+    def take(self, paths: Iterable[Path]) -> None:
+        """Make files read-only, and begin to flush and to hash them; `sha256` tells the hash."""
         for path in paths:
             path.chmod(0o444)
-        self.flush(paths)
-        return dict(zip(paths, self._hashing.map(sha256_of, paths), strict=True))
+            self.flush([path])
+            self._hashes[path] = self._hashing.submit(sha256_of, path)
+
+    @property
+    def taken(self) -> Collection[Path]:
+        """The files that were taken, by the paths that they had."""
+        return self._hashes
+
+    def sha256(self, path: Path) -> str:
+        """Wait for the hash of a file that was taken, by the path that it had; it may be renamed after this."""
+        return self._hashes[path].result()
 
     def wait(self) -> None:
         """Wait until everything is on the disk."""

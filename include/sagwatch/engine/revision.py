@@ -71,7 +71,6 @@ from sagwatch.engine.revision_files import (
     State,
     copy_geometry,
     make_stack_parts,
-    make_template,
     read_line,
     read_state,
     stack_attributes,
@@ -188,10 +187,11 @@ def build_revision(
             None if from_scratch else _base(revisions, identity, settings, reference, grid, geometry_sha256)
         )
         try:
-            _make(job, base)
-        except DamagedBaseError as problem:
-            log.warning("%s; everything is solved anew", problem)
-            _make(job, None)
+            try:
+                _make(job, base)
+            except DamagedBaseError as problem:
+                log.warning("%s; everything is solved anew", problem)
+                _make(job, None)
         except OSError as problem:
             if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -237,24 +237,23 @@ def _make(job: _Job, base: Base | None) -> None:
         np.array([facts[member.id].reference_phase_rad for member in stack.members], np.float32),
         stack.names,
     )
-    files_of_base = Shared.open(track)
-    update = Update(plan, job.settings, reference, facts, effort, files_of_base, state.stale)
     attributes = stack_attributes(stack, reference, job.grid)
-    template = make_template(update, attributes)
-    with folder_aside(job.target) as (aside, disk):
+    with Shared(track) as files_of_base, folder_aside(job.target) as (aside, disk):
+        update = Update(plan, job.settings, reference, facts, effort, files_of_base, state.stale)
+        update.begin()
         copy_geometry(aside, job.geometry)
-        parts, old_parts = make_stack_parts(aside, update)
-        solved = write_solution(aside, update, template)
+        solved = write_solution(aside, update, attributes, disk)
         if job.closures:
-            write_closures(aside, template, update)
+            write_closures(aside, solved.template, update)
+        parts, old_parts = make_stack_parts(aside, update)
         # All large files at once: what is written after this are views of a few kilobytes.
-        hashes = disk.take([*aside.rglob("*.h5")])
-        sealed = seal(track, [*parts, *solved.made], hashes, disk)
+        disk.take(path for path in aside.rglob("*.h5") if path not in disk.taken)
+        sealed = seal(track, [*parts, *solved.made], disk)
         kept = (*old_parts, *plan.kept(solved.same))
         shared = {kind: _together(kind, kept, sealed) for kind in KINDS}
         write_state(aside, State({member.id: facts[member.id] for member in stack.members}, solved.stale))
         write_stack(aside, update, attributes, shared[STACK])
-        write_series(aside, update, template, shared[SERIES])
+        write_series(aside, update, solved.template, shared[SERIES])
         manifest = Manifest(
             id=job.identity,
             number=job.number,
@@ -278,14 +277,12 @@ def _make(job: _Job, base: Base | None) -> None:
             write_corrections(
                 Making(aside, track, manifest, job.settings.corrections, plan.base, solve_until)
             )
-            for name in VELOCITIES:
-                del hashes[aside / name]
+            disk.take(aside / name for name in VELOCITIES)
         names = file_names(aside)
-        hashes |= disk.take([aside / name for name in names if aside / name not in hashes])
-        files = {name: describe(aside / name, hashes[aside / name]) for name in names}
+        disk.take(aside / name for name in names if aside / name not in disk.taken)
+        files = {name: describe(aside / name, disk.sha256(aside / name)) for name in names}
         manifest = replace(manifest, files=files)
         write_manifest(aside, manifest)
-    files_of_base.remember(manifest.shared, sealed)
 
 
 def _state(revisions: Path, base: Base) -> State:
@@ -324,8 +321,8 @@ def solve_past(
     base = Base(revision.folder.parent.parent, manifest)
     plan = make_plan(past, base, effort)
     facts = past.facts(reference.row, reference.column)
-    shared = Shared.open(base.track)
-    solved = Update(plan, settings, reference, facts, effort, shared, state.stale).in_memory()
+    with Shared(base.track) as shared:
+        solved = Update(plan, settings, reference, facts, effort, shared, state.stale).in_memory()
     baselines_m = past.perpendicular_baselines_m[1]
     return replace(
         solved, los_m=corrected_past_m(revision.folder, manifest, solved.dates, solved.los_m, baselines_m)

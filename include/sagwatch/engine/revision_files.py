@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from sagwatch.domain.grid import Grid
 from sagwatch.engine.arrays import OpenArray, OpenArrays, create_array, read_array, write_array
-from sagwatch.engine.files import ASIDE
+from sagwatch.engine.files import ASIDE, Disk
 from sagwatch.engine.interferogram import (
     COHERENCE,
     COMPONENT,
@@ -28,11 +29,12 @@ from sagwatch.engine.interferogram import (
     write_attributes,
 )
 from sagwatch.engine.manifest import WHOLE_RECORD, ReferencePoint, RevisionSettings, Sealed
-from sagwatch.engine.sealed import LOS, PAIRS, STACK, Made, Shared
+from sagwatch.engine.sealed import LOS, PAIRS, STACK, Made
 from sagwatch.engine.stack import KnownPair, Stack
 from sagwatch.engine.update import (
     Layers,
     Stale,
+    Targets,
     Update,
     apply_patches,
     open_files,
@@ -114,6 +116,8 @@ class Solved:
 
     Attributes
     ----------
+    template
+        Of `make_template`.
     made
         New blocks of the series and new checkpoints, which lie in the revision's folder until they are sealed.
     same
@@ -122,26 +126,36 @@ class Solved:
         Where the checkpoints that stay hold no more.
     """
 
+    template: bytes
     made: Sequence[Made]
     same: set[int]
     stale: Stale
 
 
-def write_solution(folder: Path, update: Update, template: bytes) -> Solved:
-    """Solve, and fill the files of the revision that have no time."""
+def write_solution(folder: Path, update: Update, attributes: Mapping[str, str], disk: Disk) -> Solved:
+    """Solve, and fill the files of the revision that have no time; what is large is given to the disk at once."""
+    template = make_template(update, attributes)
+    with OpenArrays() as arrays, ThreadPoolExecutor(1) as beside:
+        # While the kernel works.
+        opening = beside.submit(_open_targets, folder, template, update, arrays)
+        patches, same = update.solve(opening)
+        targets = opening.result()
+        blocks = apply_patches(folder, update, patches, arrays)
+        for block in targets.blocks:
+            if block.made.epoch in same:
+                block.made.path.unlink()
+            else:
+                blocks.append(block)
+        made = [*(block.made for block in blocks), *(checkpoint.made for checkpoint in targets.checkpoints)]
+        disk.take(one.path for one in made)
+        # While they are written and hashed.
+        update.fit_windows(targets.layers, {block.made.epoch: block.read() for block in blocks})
+    return Solved(template, made, same, stale_after(update.plan, update.stale, patches))
+
+
+def _open_targets(folder: Path, template: bytes, update: Update, arrays: OpenArrays) -> Targets:
     land = _write_land(folder, template)
-    with OpenArrays() as arrays:
-        layers = _open_layers(folder, template, update, arrays)
-        blocks, checkpoints = open_files(folder, update, arrays)
-        patches, same = update.solve(layers, blocks, checkpoints, land)
-        made = apply_patches(folder, update, patches, arrays)
-    for block in blocks:
-        if block.made.epoch in same:
-            block.made.path.unlink()
-        else:
-            made.append(block.made)
-    made += [checkpoint.made for checkpoint in checkpoints]
-    return Solved(made, same, stale_after(update.plan, update.stale, patches))
+    return Targets(_open_layers(folder, template, update, arrays), *open_files(folder, update, arrays), land)
 
 
 def write_series(folder: Path, update: Update, template: bytes, blocks: Sequence[Sealed]) -> None:
@@ -199,7 +213,7 @@ def make_stack_parts(folder: Path, update: Update) -> tuple[list[Made], list[Sea
     for first, after in pairwise(borders.tolist()):
         members = stack.members[first:after]
         there = known.get(stack.keys[first:after])
-        if there is not None and _is_intact(update.shared, there):
+        if there is not None and _is_intact(update.shared.begin(there, _as_it_is)):
             kept.append(replace(there, epoch=first))
             continue
         made.append(one := Made.aside(folder, STACK, first, after - first))
@@ -211,10 +225,14 @@ def make_stack_parts(folder: Path, update: Update) -> tuple[list[Made], list[Sea
     return made, kept
 
 
-def _is_intact(shared: Shared, part: Sealed) -> bool:
+def _as_it_is(_: Path, part: Sealed) -> Sealed:
+    return part
+
+
+def _is_intact(part: Future[Sealed]) -> bool:
     """A part is a few kilobytes; one that is gone or damaged is made anew, at the same place."""
     try:
-        shared.check(part)
+        part.result()
     except BadRevisionError:
         return False
     return True

@@ -15,11 +15,13 @@ epochs), which is the better bargain: an update reads and writes epochs, people 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 import h5py
 import numpy as np
@@ -27,7 +29,7 @@ from numpy.typing import NDArray
 
 from sagwatch.engine import kernel
 from sagwatch.engine.arrays import OpenArray, OpenArrays, create_array, map_arrays
-from sagwatch.engine.files import ASIDE, Disk, Stamp, flush, stamp_of
+from sagwatch.engine.files import ASIDE, Disk, sha256_of
 from sagwatch.engine.manifest import Sealed, check_sealed
 from sagwatch.engine.window import Checkpoint
 from sagwatch.errors import BadRevisionError, DamagedBaseError
@@ -36,7 +38,6 @@ SERIES, CHECKPOINTS, STACK = "series", "checkpoints", "stack"
 KINDS = (SERIES, CHECKPOINTS, STACK)
 LOS, PAIRS = "timeseries", "pairsPerEpoch"
 _HASH_LETTERS = 16
-_STAMPS = ".stamps"
 
 Read = TypeVar("Read")
 
@@ -62,6 +63,10 @@ class OpenBlock:
     made: Made
     los_m: OpenArray
     pairs: OpenArray
+
+    def read(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Map what is filled in, as `read_block` does."""
+        return self.los_m.map(self.made.length), self.pairs.map(self.made.length)
 
 
 def open_block(made: Made, shape: tuple[int, int], arrays: OpenArrays) -> OpenBlock:
@@ -108,80 +113,64 @@ def read_checkpoint(track: Path, sealed: Sealed) -> Checkpoint:
     return Checkpoint(sealed.epoch, sealed.length, floats, counts)
 
 
-@dataclass(frozen=True)
 class Shared:
-    """The sealed files of a track, as an update takes them up.
+    """The sealed files of a track, as an update takes them up: none is used before its hash was seen to be right.
 
-    ``stamps``, by name, are those that files had when they were sealed, or were last found to be what their hash says.
-    A file of another stamp is hashed. One of the same stamp is not: nobody has written to it since, and what its disk
-    may have lost is found by audits, which hash everything, as it is for interferograms. Stamps are kept in a file of
-    the track that no revision knows: they mean something on this machine alone, and without them everything is hashed.
+    Hashing takes longer than anything else that is done with most of them, so it is begun as soon as it is known which
+    files are needed, one after the other beside the rest of the work. A context, because it has a thread of its own.
     """
 
-    track: Path
-    stamps: dict[str, Stamp] = field(default_factory=dict, repr=False)
+    def __init__(self, track: Path) -> None:
+        self._track = track
+        self._lock, self._taken = threading.Lock(), dict[str, Future[Any]]()
+        self._pool = ThreadPoolExecutor(1)
 
-    @classmethod
-    def open(cls, track: Path) -> Self:
-        try:
-            words = json.loads((track / _STAMPS).read_text())
-            return cls(track, {name: Stamp(*stamp) for name, stamp in words.items()})
-        except (OSError, ValueError, TypeError, AttributeError):
-            return cls(track)
+    def __enter__(self) -> Self:
+        return self
 
-    def check(self, sealed: Sealed) -> None:
-        """Check that a file is there and is what its hash says.
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
 
-        Raises
-        ------
-        BadRevisionError
-            Names the file.
+    def begin(self, sealed: Sealed, read: Callable[[Path, Sealed], Read]) -> Future[Read]:
+        """Begin to check a file of the base, and to read or map it then; once, however often it is asked for.
+
+        The result raises `DamagedBaseError` if the file is not what its hash says.
         """
-        check_sealed(self.track, [sealed], hashes=False)
-        # Before the hash: what is written meanwhile gives another stamp.
-        stamp = stamp_of(self.track / sealed.name)
-        if self.stamps.get(sealed.name) != stamp:
-            check_sealed(self.track, [sealed], hashes=True)
-            self.stamps[sealed.name] = stamp
+        with self._lock:
+            if sealed.name not in self._taken:
+                self._taken[sealed.name] = self._pool.submit(self._take, sealed, read)
+            return self._taken[sealed.name]
 
-    def take(self, sealed: Sealed, read: Callable[[Path, Sealed], Read]) -> Read:
-        """Read or map a file of the base.
-
-        Raises
-        ------
-        DamagedBaseError
-            It is not what its hash says.
-        """
+    def _take(self, sealed: Sealed, read: Callable[[Path, Sealed], Read]) -> Read:
         try:
-            self.check(sealed)
-            return read(self.track, sealed)
+            check_sealed(self._track, [sealed], hashes=True)
+            return read(self._track, sealed)
         except BadRevisionError as problem:
             raise DamagedBaseError(str(problem)) from problem
 
-    def remember(self, files: Sequence[Sealed], fresh: Sequence[Sealed]) -> None:
-        """Keep which of a revision's files the next update need not hash: ``fresh`` ones, and those known before."""
-        known = {sealed.name: self.stamps[sealed.name] for sealed in files if sealed.name in self.stamps}
-        known |= {sealed.name: stamp_of(self.track / sealed.name) for sealed in fresh}
-        # Not flushed: what a crash leaves of it is no JSON, or old.
-        aside = self.track / f"{_STAMPS}-new"
-        aside.write_text(json.dumps(known))
-        aside.replace(self.track / _STAMPS)
 
-
-def seal(track: Path, made: Sequence[Made], hashes: Mapping[Path, str], disk: Disk) -> list[Sealed]:
-    """Give files that were made aside their final names.
+def seal(track: Path, made: Sequence[Made], disk: Disk) -> list[Sealed]:
+    """Give files that were made aside, and given to the disk, their final names.
 
     They need not be on the disk yet: nothing names them before a revision does, which waits for the disk; until then a
-    file of the same name takes the place of what a crash left.
+    file of the same name takes the place of what a crash left. One that is whole already is left as it is, because an
+    older revision may stand on it.
     """
     sealed = []
     for one in made:
-        digest = hashes[one.path]
+        digest = disk.sha256(one.path)
         name = f"{one.kind}/{one.epoch:06d}-{digest[:_HASH_LETTERS]}.h5"
-        if not (track / one.kind).is_dir():
-            (track / one.kind).mkdir()
-            flush(track)
-        one.path.replace(track / name)
+        target = track / name
+        if not target.parent.is_dir():
+            target.parent.mkdir()
+            disk.flush([track])
+        if target.is_file() and sha256_of(target) == digest:
+            one.path.unlink()
+            disk.flush([target])
+        else:
+            one.path.replace(target)
         sealed.append(Sealed(one.epoch, one.length, name, digest))
     disk.flush({track / one.kind for one in made})
     return sealed

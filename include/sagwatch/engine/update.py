@@ -8,9 +8,8 @@ everything is solved again. Nothing in common, another configuration or another 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
@@ -46,9 +45,8 @@ from sagwatch.engine.sealed import (
     read_checkpoint,
 )
 from sagwatch.engine.stack import KnownPair, PairFiles, Stack
-from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE, Window, elapsed_years, mintpy_years
+from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE, elapsed_years, mintpy_years
 from sagwatch.engine.window import (
-    Checkpoint,
     Effort,
     Renewed,
     Taken,
@@ -185,6 +183,16 @@ class Layers:
 
 
 @dataclass(frozen=True)
+class Targets:
+    """What an update fills; ``land`` are the pixels of it, flat."""
+
+    layers: Layers
+    blocks: Sequence[OpenBlock]
+    checkpoints: Sequence[OpenCheckpoint]
+    land: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Patch:
     """What some pixels say about epochs before the checkpoint at which all others were taken up, if it is news."""
 
@@ -243,31 +251,36 @@ class Update:
         return emission_epochs(self.stack.network, self.plan.first, self.effort)
 
     @cached_property
-    def _mapping(self) -> threading.Lock:
-        """Threads that want the same file hash it once."""
-        return threading.Lock()
+    def line_firsts(self) -> dict[str, int]:
+        """The first epoch of each window."""
+        dates = self.stack.dates
+        return {
+            window.name: next(
+                i for i, day in enumerate(dates) if (dates[-1] - day).days <= (window.days or 0)
+            )
+            for window in self.settings.windows
+        }
 
-    @cached_property
-    def _mapped(self) -> dict[int, StoredBlock]:
-        return {}
+    def begin(self) -> None:
+        """Begin to check what will be taken up of the base, what is needed first before the rest."""
+        for sealed in self.plan.checkpoints[-1:]:
+            self.shared.begin(sealed, read_checkpoint)
+        first = min([self.plan.first, *self.line_firsts.values()])
+        for sealed in self._of_base.values():
+            if sealed.after > first:
+                self.shared.begin(sealed, read_block)
 
-    @cached_property
-    def _mapped_checkpoints(self) -> dict[int, Checkpoint]:
-        return {}
-
-    def stored(self, epoch: int) -> StoredBlock | None:
-        """The base's block that begins at an epoch, mapped; None if it has none or if it is of other epochs."""
-        if (sealed := self._of_base.get(epoch)) is None:
+    def stored(self, epoch: int, length: int) -> StoredBlock | None:
+        """The base's block of these epochs, mapped; None if it has none."""
+        sealed = self._of_base.get(epoch)
+        if sealed is None or sealed.length != length:
             return None
-        with self._mapping:
-            if epoch not in self._mapped:
-                # Checked, because windows and the next revisions take it as it is.
-                self._mapped[epoch] = self.shared.take(sealed, read_block)
-            return self._mapped[epoch]
+        # Checked, because windows and the next revisions take it as it is.
+        return self.shared.begin(sealed, read_block).result()
 
     def stored_before(self, block: Sealed) -> StoredBlock:
         """One of the plan's blocks, mapped."""
-        if (stored := self.stored(block.epoch)) is None:
+        if (stored := self.stored(block.epoch, block.length)) is None:
             raise BadRevisionError(f"{block.name} is not of its epochs: a fault of Sagwatch, report it")
         return stored
 
@@ -282,33 +295,23 @@ class Update:
             if manifest.epochs[sealed.epoch : sealed.after] == dates[sealed.epoch : sealed.after]
         }
 
-    def solve(
-        self,
-        layers: Layers,
-        blocks: Sequence[OpenBlock],
-        checkpoints: Sequence[OpenCheckpoint],
-        land: NDArray[np.bool_],
-    ) -> tuple[list[Patch], set[int]]:
-        """Solve all pixels and fill the arrays.
+    def solve(self, targets: Future[Targets]) -> tuple[list[Patch], set[int]]:
+        """Solve all pixels and fill the arrays, which need not be there yet.
 
         Returns what is new before the blocks, and the first epochs of those blocks in which nothing is.
         """
         strips = self.strips()
         patches: list[Patch] = []
-        same = {
-            block.made.epoch
-            for block in blocks
-            if (sealed := self._of_base.get(block.made.epoch)) and sealed.length == block.made.length
-        }
+        changed: set[int] = set()
         with PairFiles(self.stack, self.facts, self.plan.first_pair) as pairs:
-            work = StripWork(self, pairs, layers, blocks, checkpoints, land)
+            work = StripWork(self, pairs, targets)
             with ThreadPoolExecutor(self.effort.n_threads) as pool:
-                for number, (found, changed) in enumerate(pool.map(work.solve, strips), 1):
+                for number, (found, news) in enumerate(pool.map(work.solve, strips), 1):
                     patches += found
-                    same -= changed
+                    changed |= news
                     if len(strips) > 20 and number % (len(strips) // 10) == 0:
                         log.info("%d of %d pixels are solved", strips[number - 1].stop, self.n_pixels)
-        return patches, same
+        return patches, {block.made.epoch for block in targets.result().blocks} - changed
 
     def strips(self) -> list[slice]:
         """Cut the pixels so that what all threads hold at a time fits the memory that is set, and the caches."""
@@ -345,31 +348,19 @@ class Update:
             set_reference(renewed.newest, pixel - strip.start, self.stack.network)
         return renewed
 
-    def history(
-        self, strip: slice, renewed: Renewed, first: int, piece: slice
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Series and pairs per epoch from an epoch on, the new solution over what is stored.
-
-        ``piece`` are pixels within the strip.
-        """
+    def history(self, strip: slice, renewed: Renewed) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Series and pairs per epoch of a strip, the new solution over what is stored."""
         newest = renewed.newest
-        los_m = np.empty((self.stack.network.n_epochs - first, piece.stop - piece.start), np.float32)
+        los_m = np.empty((self.stack.network.n_epochs, strip.stop - strip.start), np.float32)
         pairs = np.empty(los_m.shape, np.uint8)
-        here = slice(strip.start + piece.start, strip.start + piece.stop)
         for block in self.plan.blocks:
-            if block.after > first:
-                skipped = max(first - block.epoch, 0)
-                rows = slice(block.epoch + skipped - first, block.after - first)
-                stored = self.stored_before(block)
-                los_m[rows], pairs[rows] = stored[0][skipped:, here], stored[1][skipped:, here]
-        skipped, begin = max(first - newest.first, 0), max(newest.first - first, 0)
-        los_m[begin:], pairs[begin:] = newest.los_m[skipped:, piece], renewed.pairs[skipped:, piece]
+            stored = self.stored_before(block)
+            los_m[block.epoch : block.after] = stored[0][:, strip]
+            pairs[block.epoch : block.after] = stored[1][:, strip]
+        los_m[newest.first :], pairs[newest.first :] = newest.los_m, as_bytes(newest.pairs_per_epoch)
         for pixels, solution in renewed.older:
-            some = slice(*np.searchsorted(pixels, (piece.start, piece.stop)))
-            skipped, begin = max(first - solution.first, 0), max(solution.first - first, 0)
-            columns = pixels[some] - piece.start
-            los_m[begin:, columns] = solution.los_m[skipped:, some]
-            pairs[begin:, columns] = as_bytes(solution.pairs_per_epoch[skipped:, some])
+            los_m[solution.first :, pixels] = solution.los_m
+            pairs[solution.first :, pixels] = as_bytes(solution.pairs_per_epoch)
         return los_m, pairs
 
     def in_memory(self) -> Past:
@@ -378,7 +369,7 @@ class Update:
         with PairFiles(self.stack, self.facts, self.plan.first_pair) as files:
             for strip in self.strips():
                 renewed = self.renew(strip, files)
-                los_m, pairs = self.history(strip, renewed, 0, slice(0, strip.stop - strip.start))
+                los_m, pairs = self.history(strip, renewed)
                 parts.append((los_m, pairs, renewed.newest.temporal_coherence))
         los_m, pairs, agreement = (np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
         shape = self.stack.shape
@@ -392,13 +383,50 @@ class Update:
     def _taken(self, sealed: Sealed, strip: slice) -> Taken:
         stale = self.stale.get(sealed.epoch, np.zeros(0, np.int64)) - strip.start
         inside = stale[(stale >= 0) & (stale < strip.stop - strip.start)]
-        return Taken(sealed.epoch, lambda: self._checkpoint(sealed).of(strip), inside)
+        return Taken(
+            sealed.epoch, lambda: self.shared.begin(sealed, read_checkpoint).result().of(strip), inside
+        )
 
-    def _checkpoint(self, sealed: Sealed) -> Checkpoint:
-        with self._mapping:
-            if sealed.epoch not in self._mapped_checkpoints:
-                self._mapped_checkpoints[sealed.epoch] = self.shared.take(sealed, read_checkpoint)
-            return self._mapped_checkpoints[sealed.epoch]
+    def fit_windows(self, layers: Layers, blocks: Mapping[int, StoredBlock]) -> None:
+        """Fit the lines of the windows through the series as it is published.
+
+        ``blocks`` are those of the new revision that were written, by first epoch; the others are the base's.
+        """
+        if not self.settings.windows:
+            return
+        years, size = elapsed_years(self.stack.dates), self.effort.block_epochs
+        begin = min(self.line_firsts.values()) // size * size
+        series = [blocks.get(epoch) or self._kept(epoch) for epoch in range(begin, len(years), size)]
+
+        def fit(pixels: slice) -> None:
+            los_m = np.concatenate([stored[0][:, pixels] for stored in series])
+            pairs = np.concatenate([stored[1][:, pixels] for stored in series])
+            for window in self.settings.windows:
+                after, width = self.line_firsts[window.name], pixels.stop - pixels.start
+                line, n_epochs = np.empty((kernel.LINE_ROWS, width), np.float32), np.empty(width, np.uint16)
+                least = max(window.least_epochs, LEAST_EPOCHS_OF_A_LINE)
+                fit_range(
+                    0,
+                    width,
+                    years[after:],
+                    los_m[after - begin :],
+                    pairs[after - begin :],
+                    least,
+                    line,
+                    n_epochs,
+                )
+                for row, layer in zip(line, layers.lines[window.name], strict=True):
+                    layer[pixels] = row
+                layers.line_epochs[window.name][pixels] = n_epochs
+
+        # In pieces, so that the history of each stays in a processor's cache.
+        starts = range(0, self.n_pixels, _PIECE_PIXELS)
+        with ThreadPoolExecutor(self.effort.n_threads) as pool:
+            for _ in pool.map(fit, [slice(a, min(a + _PIECE_PIXELS, self.n_pixels)) for a in starts]):
+                pass
+
+    def _kept(self, epoch: int) -> StoredBlock:
+        return self.stored_before(self._of_base[epoch])
 
 
 @dataclass(frozen=True)
@@ -407,25 +435,22 @@ class StripWork:
 
     update: Update
     pairs: PairFiles
-    layers: Layers
-    blocks: Sequence[OpenBlock]
-    checkpoints: Sequence[OpenCheckpoint]
-    land: NDArray[np.bool_]
+    targets: Future[Targets]
 
     def solve(self, strip: slice) -> tuple[list[Patch], set[int]]:
         """Returns what is news before the blocks, and the first epochs of the blocks in which something is."""
         renewed = self.update.renew(strip, self.pairs)
-        newest = renewed.newest
-        pairs = renewed.pairs
+        newest, targets = renewed.newest, self.targets.result()
+        pairs = as_bytes(newest.pairs_per_epoch)
         changed = set()
-        for block in self.blocks:
+        for block in targets.blocks:
             rows = slice(block.made.epoch - newest.first, block.made.epoch - newest.first + block.made.length)
             block.los_m[strip], block.pairs[strip] = newest.los_m[rows], pairs[rows]
             if self._has_news(block.made.epoch, strip, newest.los_m[rows], pairs[rows]):
                 changed.add(block.made.epoch)
-        for target, made in zip(self.checkpoints, newest.checkpoints, strict=True):
+        for target, made in zip(targets.checkpoints, newest.checkpoints, strict=True):
             target.floats[strip], target.counts[strip] = made.floats, made.counts
-        self._fill_layers(strip, renewed)
+        self._fill_layers(strip, newest, targets)
         return [
             patch for older in renewed.older for patch in self._patches(strip, newest.first, *older)
         ], changed
@@ -475,8 +500,7 @@ class StripWork:
         pairs: NDArray[np.uint8],
     ) -> NDArray[np.bool_]:
         """Which pixels differ from what is stored by more than the tolerance, or in what is known."""
-        stored = self.update.stored(epoch)
-        if stored is None or stored[0].shape[0] != los_m.shape[0]:
+        if (stored := self.update.stored(epoch, los_m.shape[0])) is None:
             return np.ones(los_m.shape[1], np.bool_)
         old_m, old_pairs = stored[0][:, pixels], stored[1][:, pixels]
         differs = ~(np.abs(old_m - los_m) <= self.update.effort.tolerance_mm / 1000.0)
@@ -484,8 +508,8 @@ class StripWork:
             differs &= ~(np.isnan(old_m) & np.isnan(los_m))
         return np.any(differs, axis=0) | np.any(old_pairs != pairs, axis=0)
 
-    def _fill_layers(self, strip: slice, renewed: Renewed) -> None:
-        newest, layers, update = renewed.newest, self.layers, self.update
+    def _fill_layers(self, strip: slice, newest: WindowSolution, targets: Targets) -> None:
+        layers, update = targets.layers, self.update
         layers.temporal_coherence[strip] = newest.temporal_coherence
         layers.mean_coherence[strip] = newest.mean_coherence
         layers.n_observations[strip] = newest.n_observations
@@ -493,52 +517,12 @@ class StripWork:
         layers.redundant[strip] = newest.redundant
         with np.errstate(invalid="ignore"):
             agrees = newest.temporal_coherence >= update.settings.min_temporal_coherence
-        layers.reliable[strip] = agrees & newest.redundant & self.land[strip]
+        layers.reliable[strip] = agrees & newest.redundant & targets.land[strip]
         for row, layer in enumerate(layers.lines[WHOLE_RECORD.name]):
             layer[strip] = newest.line[row]
         layers.line_epochs[WHOLE_RECORD.name][strip] = np.where(
             np.isfinite(newest.line[kernel.VELOCITY]), update.stack.network.n_epochs, 0
         )
-        self._fit_windows(strip, renewed)
-
-    def _fit_windows(self, strip: slice, renewed: Renewed) -> None:
-        dates, size = self.update.stack.dates, strip.stop - strip.start
-        years, fits = elapsed_years(dates), []
-        for window in self.update.settings.windows:
-            begin = next(i for i, day in enumerate(dates) if (dates[-1] - day).days <= (window.days or 0))
-            fits.append(
-                _Fit(window, begin, np.empty((kernel.LINE_ROWS, size), np.float32), np.empty(size, np.uint16))
-            )
-        first = min((fit.first for fit in fits), default=len(dates))
-        # In pieces, so that the history of each stays in a processor's cache.
-        for start in range(0, size if fits else 0, _PIECE_PIXELS):
-            piece = slice(start, min(start + _PIECE_PIXELS, size))
-            los_m, pairs = self.update.history(strip, renewed, first, piece)
-            for fit in fits:
-                fit.add(piece, years[fit.first :], los_m[fit.first - first :], pairs[fit.first - first :])
-        for fit in fits:
-            for row, layer in enumerate(self.layers.lines[fit.window.name]):
-                layer[strip] = fit.line[row]
-            self.layers.line_epochs[fit.window.name][strip] = fit.n_epochs
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """The lines of a window, which begins at epoch ``first``, of a strip's pixels."""
-
-    window: Window
-    first: int
-    line: NDArray[np.float32]
-    n_epochs: NDArray[np.uint16]
-
-    def add(
-        self, piece: slice, years: NDArray[np.float64], los_m: NDArray[np.float32], pairs: NDArray[np.uint8]
-    ) -> None:
-        width = los_m.shape[1]
-        line, n_epochs = np.empty((kernel.LINE_ROWS, width), np.float32), np.empty(width, np.uint16)
-        least = max(self.window.least_epochs, LEAST_EPOCHS_OF_A_LINE)
-        fit_range(0, width, years, los_m, pairs, least, line, n_epochs)
-        self.line[:, piece], self.n_epochs[piece] = line, n_epochs
 
 
 def open_files(
@@ -559,7 +543,9 @@ def open_files(
     return blocks, checkpoints
 
 
-def apply_patches(aside: Path, update: Update, patches: Sequence[Patch], arrays: OpenArrays) -> list[Made]:
+def apply_patches(
+    aside: Path, update: Update, patches: Sequence[Patch], arrays: OpenArrays
+) -> list[OpenBlock]:
     """Write what is news of a few pixels into new versions of older blocks, in the folder aside."""
     if not patches:
         return []
@@ -578,7 +564,7 @@ def apply_patches(aside: Path, update: Update, patches: Sequence[Patch], arrays:
                 los_m[patch.pixels], pairs[patch.pixels] = patch.los_m[source], patch.pairs[source]
             opened.los_m.write_row(row, los_m)
             opened.pairs.write_row(row, pairs)
-        written.append(made)
+        written.append(opened)
     return written
 
 

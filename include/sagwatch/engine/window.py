@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
-from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -179,11 +178,6 @@ class Renewed:
 
     newest: WindowSolution
     older: tuple[tuple[NDArray[np.int64], WindowSolution], ...] = ()
-
-    @cached_property
-    def pairs(self) -> NDArray[np.uint8]:
-        """Pairs per epoch of ``newest`` as they are stored."""
-        return as_bytes(self.newest.pairs_per_epoch)
 
     @property
     def first(self) -> int:
