@@ -228,19 +228,26 @@ def _make(job: _Job, base: Base | None) -> None:
     stack, effort, reference = job.stack, job.effort, job.reference
     revisions = job.target.parent
     track = revisions.parent
-    plan = _checked_plan(stack, base, effort)
-    refuse(check_disk(track, needed_bytes(stack.network, job.grid.pixels, plan.first, effort)))
-    state = State({}, {}) if plan.base is None else _state(revisions, plan.base)
-    known = {key[2]: state.pairs[key[2]] for key in stack.keys if key in plan.unchanged}
-    facts = replace(stack, known=known).facts(reference.row, reference.column)
-    check_reference(
-        np.array([facts[member.id].reference_phase_rad for member in stack.members], np.float32),
-        stack.names,
-    )
+    with Shared(track) as files_of_base:
+        plan = _checked_plan(stack, base, effort)
+        plan.begin(files_of_base, job.settings.windows)
+        refuse(check_disk(track, needed_bytes(stack.network, job.grid.pixels, plan.first, effort)))
+        state = State({}, {}) if plan.base is None else _state(revisions, plan.base)
+        known = {key[2]: state.pairs[key[2]] for key in stack.keys if key in plan.unchanged}
+        facts = replace(stack, known=known).facts(reference.row, reference.column)
+        check_reference(
+            np.array([facts[member.id].reference_phase_rad for member in stack.members], np.float32),
+            stack.names,
+        )
+        _write(job, Update(plan, job.settings, reference, facts, effort, files_of_base, state.stale))
+
+
+def _write(job: _Job, update: Update) -> None:
+    """Solve, and make the folder, which appears when all of it is on the disk."""
+    plan, stack, effort, reference = update.plan, update.stack, update.effort, update.reference
+    track, facts = job.target.parent.parent, update.facts
     attributes = stack_attributes(stack, reference, job.grid)
-    with Shared(track) as files_of_base, folder_aside(job.target) as (aside, disk):
-        update = Update(plan, job.settings, reference, facts, effort, files_of_base, state.stale)
-        update.begin()
+    with folder_aside(job.target) as (aside, disk):
         copy_geometry(aside, job.geometry)
         solved = write_solution(aside, update, attributes, disk)
         if job.closures:

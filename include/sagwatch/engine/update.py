@@ -45,7 +45,7 @@ from sagwatch.engine.sealed import (
     read_checkpoint,
 )
 from sagwatch.engine.stack import KnownPair, PairFiles, Stack
-from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE, elapsed_years, mintpy_years
+from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE, Window, elapsed_years, mintpy_years
 from sagwatch.engine.window import (
     Effort,
     Renewed,
@@ -125,6 +125,36 @@ class Plan:
     def first_pair(self) -> int:
         """The first pair that is read, in the stack's order."""
         return int(np.searchsorted(self.stack.network.earlier, self.first))
+
+    @cached_property
+    def of_base(self) -> dict[int, Sealed]:
+        """The base's blocks whose epochs are the stack's too, by first epoch."""
+        if self.base is None:
+            return {}
+        manifest, dates = self.base.manifest, self.stack.dates
+        return {
+            sealed.epoch: sealed
+            for sealed in manifest.series
+            if manifest.epochs[sealed.epoch : sealed.after] == dates[sealed.epoch : sealed.after]
+        }
+
+    def begin(self, shared: Shared, windows: Sequence[Window]) -> None:
+        """Begin to check what of the base is likely to be taken up, in the order in which it will be."""
+        # Some pixels of most records are in pieces at the last checkpoint, and a few of these at the one before it.
+        likely = self.checkpoints[:-4:-1]
+        for sealed in likely:
+            shared.begin(sealed, read_checkpoint)
+        first = min(
+            [sealed.epoch for sealed in likely] + [first_of(w, self.stack.dates) for w in windows], default=0
+        )
+        for sealed in self.of_base.values():
+            if sealed.after > first:
+                shared.begin(sealed, read_block)
+
+
+def first_of(window: Window, dates: Sequence[date]) -> int:
+    """The first epoch of a window."""
+    return next(i for i, day in enumerate(dates) if (dates[-1] - day).days <= (window.days or 0))
 
 
 def make_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:
@@ -251,28 +281,14 @@ class Update:
         return emission_epochs(self.stack.network, self.plan.first, self.effort)
 
     @cached_property
-    def line_firsts(self) -> dict[str, int]:
+    def window_firsts(self) -> dict[str, int]:
         """The first epoch of each window."""
         dates = self.stack.dates
-        return {
-            window.name: next(
-                i for i, day in enumerate(dates) if (dates[-1] - day).days <= (window.days or 0)
-            )
-            for window in self.settings.windows
-        }
-
-    def begin(self) -> None:
-        """Begin to check what will be taken up of the base, what is needed first before the rest."""
-        for sealed in self.plan.checkpoints[-1:]:
-            self.shared.begin(sealed, read_checkpoint)
-        first = min([self.plan.first, *self.line_firsts.values()])
-        for sealed in self._of_base.values():
-            if sealed.after > first:
-                self.shared.begin(sealed, read_block)
+        return {window.name: first_of(window, dates) for window in self.settings.windows}
 
     def stored(self, epoch: int, length: int) -> StoredBlock | None:
         """The base's block of these epochs, mapped; None if it has none."""
-        sealed = self._of_base.get(epoch)
+        sealed = self.plan.of_base.get(epoch)
         if sealed is None or sealed.length != length:
             return None
         # Checked, because windows and the next revisions take it as it is.
@@ -283,17 +299,6 @@ class Update:
         if (stored := self.stored(block.epoch, block.length)) is None:
             raise BadRevisionError(f"{block.name} is not of its epochs: a fault of Sagwatch, report it")
         return stored
-
-    @cached_property
-    def _of_base(self) -> dict[int, Sealed]:
-        if self.plan.base is None:
-            return {}
-        manifest, dates = self.plan.base.manifest, self.stack.dates
-        return {
-            sealed.epoch: sealed
-            for sealed in manifest.series
-            if manifest.epochs[sealed.epoch : sealed.after] == dates[sealed.epoch : sealed.after]
-        }
 
     def solve(self, targets: Future[Targets]) -> tuple[list[Patch], set[int]]:
         """Solve all pixels and fill the arrays, which need not be there yet.
@@ -395,14 +400,14 @@ class Update:
         if not self.settings.windows:
             return
         years, size = elapsed_years(self.stack.dates), self.effort.block_epochs
-        begin = min(self.line_firsts.values()) // size * size
+        begin = min(self.window_firsts.values()) // size * size
         series = [blocks.get(epoch) or self._kept(epoch) for epoch in range(begin, len(years), size)]
 
         def fit(pixels: slice) -> None:
             los_m = np.concatenate([stored[0][:, pixels] for stored in series])
             pairs = np.concatenate([stored[1][:, pixels] for stored in series])
             for window in self.settings.windows:
-                after, width = self.line_firsts[window.name], pixels.stop - pixels.start
+                after, width = self.window_firsts[window.name], pixels.stop - pixels.start
                 line, n_epochs = np.empty((kernel.LINE_ROWS, width), np.float32), np.empty(width, np.uint16)
                 least = max(window.least_epochs, LEAST_EPOCHS_OF_A_LINE)
                 fit_range(
@@ -426,7 +431,7 @@ class Update:
                 pass
 
     def _kept(self, epoch: int) -> StoredBlock:
-        return self.stored_before(self._of_base[epoch])
+        return self.stored_before(self.plan.of_base[epoch])
 
 
 @dataclass(frozen=True)

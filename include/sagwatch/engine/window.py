@@ -304,9 +304,10 @@ def solve_from(
         How many pixels the source has.
     """
 
-    def solve_at(start: Checkpoint, pixels: NDArray[np.int64] | None) -> WindowSolution:
-        first_pair = int(np.searchsorted(network.earlier, start.epoch))
+    def solve_at(way: Taken, pixels: NDArray[np.int64] | None) -> WindowSolution:
+        first_pair = int(np.searchsorted(network.earlier, way.epoch))
         phase, coherence = source(first_pair, pixels)
+        start = way.load() if pixels is None else way.load().of(pixels)
         reference = np.ascontiguousarray(reference_phase_rad[first_pair:], np.float32)
         given = kernel.Given(
             phase,
@@ -319,14 +320,14 @@ def solve_from(
 
     ways = [Taken(0, lambda: Checkpoint.empty(n_pixels)), *taken]
     emit = emission_epochs(network, ways[-1].epoch, effort)
-    newest = solve_at(ways[-1].load(), None)
+    newest = solve_at(ways[-1], None)
     newest.needs_older[ways[-1].stale] = True
     older: list[tuple[NDArray[np.int64], WindowSolution]] = []
     pixels = np.flatnonzero(newest.needs_older)
     for way in ways[-2::-1]:
         if pixels.size == 0:
             break
-        solution = solve_at(way.load().of(pixels), pixels)
+        solution = solve_at(way, pixels)
         again = solution.needs_older | np.isin(pixels, way.stale)
         if not np.all(again):
             holds = solution.of(np.flatnonzero(~again))
