@@ -365,7 +365,7 @@ invented.store.build_revision(1, invented.members, RevisionSettings(20, 4), Refe
 """
 
 
-@pytest.mark.parametrize("stage", ["make_stack_parts", "write_solution", "seal", "write_series"])
+@pytest.mark.parametrize("stage", ["make_heads", "write_stack", "write_solution", "seal", "write_series"])
 def test_a_kill_leaves_no_half_revision_and_the_next_build_clears_up(tmp_path, stage):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "include"), str(ROOT)])}
     command = [sys.executable, "-c", KILLED, stage, str(tmp_path / "track")]

@@ -18,16 +18,18 @@ from typing import Self
 from sagwatch.errors import BadRevisionError
 
 ASIDE = ".making-"
-_CHUNK = 1 << 20
+_CHUNK = 1 << 22
 _AT_A_TIME = 48
 
 
 def sha256_of(path: Path) -> str:
     """Hash a file's content."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+    with path.open("rb", buffering=0) as file:
+        # Large pieces, because a thread that has read or hashed one waits for its turn among the others.
+        buffer = memoryview(bytearray(min(os.fstat(file.fileno()).st_size + 1, _CHUNK)))
+        while size := file.readinto(buffer):
+            digest.update(buffer[:size])
     return digest.hexdigest()
 
 

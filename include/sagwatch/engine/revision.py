@@ -24,6 +24,7 @@ import logging
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -35,6 +36,7 @@ from numpy.typing import NDArray
 
 from sagwatch.domain.delay import StoredDelay
 from sagwatch.domain.grid import Grid
+from sagwatch.engine.arrays import OpenArrays
 from sagwatch.engine.checks import Finding, check_disk, needed_bytes, refuse
 from sagwatch.engine.closure_files import write_closures
 from sagwatch.engine.correction_files import Making, corrected_m, corrected_past_m, write_corrections
@@ -69,17 +71,15 @@ from sagwatch.engine.revision_files import (
     UPDATE_STATE,
     VELOCITIES,
     State,
-    copy_geometry,
-    make_stack_parts,
+    make_heads,
     read_line,
     read_state,
-    stack_attributes,
     write_series,
     write_solution,
     write_stack,
     write_state,
 )
-from sagwatch.engine.sealed import CHECKPOINTS, KINDS, SERIES, STACK, Shared, remove_unnamed, seal
+from sagwatch.engine.sealed import CHECKPOINTS, SERIES, STACK, Shared, remove_unnamed, seal
 from sagwatch.engine.solve import check_reference
 from sagwatch.engine.stack import Stack
 from sagwatch.engine.update import Base, Past, Plan, Update, make_plan
@@ -246,21 +246,24 @@ def _write(job: _Job, update: Update) -> None:
     """Solve, and make the folder, which appears when all of it is on the disk."""
     plan, stack, effort, reference = update.plan, update.stack, update.effort, update.reference
     track, facts = job.target.parent.parent, update.facts
-    attributes = stack_attributes(stack, reference, job.grid)
-    with folder_aside(job.target) as (aside, disk):
-        copy_geometry(aside, job.geometry)
-        solved = write_solution(aside, update, attributes, disk)
+    with folder_aside(job.target) as (aside, disk), OpenArrays() as arrays, ThreadPoolExecutor(1) as beside:
+        # Beside the kernel, one after the other: what does not depend on what it finds.
+        heads = beside.submit(make_heads, aside, job.geometry, job.grid, update, arrays)
+        views = beside.submit(lambda: write_stack(aside, update, heads.result().attributes, disk))
+        solved = write_solution(aside, update, heads, arrays, disk)
+        targets, template = heads.result().targets, heads.result().template
+        parts, all_parts = views.result()
+        fitting = beside.submit(update.fit_windows, targets.layers, solved.series)
         if job.closures:
-            write_closures(aside, solved.template, update)
-        parts, old_parts = make_stack_parts(aside, update)
-        # All large files at once: what is written after this are views of a few kilobytes.
-        disk.take(path for path in aside.rglob("*.h5") if path not in disk.taken)
+            write_closures(aside, template, update)
         sealed = seal(track, [*parts, *solved.made], disk)
-        kept = (*old_parts, *plan.kept(solved.same))
-        shared = {kind: _together(kind, kept, sealed) for kind in KINDS}
+        kept = plan.kept(solved.same)
+        shared = {kind: _together(kind, kept, sealed) for kind in (SERIES, CHECKPOINTS)} | {
+            STACK: tuple(all_parts)
+        }
         write_state(aside, State({member.id: facts[member.id] for member in stack.members}, solved.stale))
-        write_stack(aside, update, attributes, shared[STACK])
-        write_series(aside, update, solved.template, shared[SERIES])
+        write_series(aside, update, template, shared[SERIES])
+        fitting.result()
         manifest = Manifest(
             id=job.identity,
             number=job.number,

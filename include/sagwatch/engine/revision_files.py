@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 
 import h5py
@@ -34,6 +35,7 @@ from sagwatch.engine.stack import KnownPair, Stack
 from sagwatch.engine.update import (
     Layers,
     Stale,
+    StoredBlock,
     Targets,
     Update,
     apply_patches,
@@ -46,6 +48,15 @@ from sagwatch.errors import BadRevisionError
 UPDATE_STATE = "updateState.h5"
 #: Files of straight lines.
 VELOCITIES = ("velocity.h5", "velocityWindows.h5")
+_WATER_MASK = "waterMask.h5"
+_LAYERS: tuple[tuple[str, str, type, str], ...] = (
+    ("temporalCoherence.h5", "temporalCoherence", np.float32, "temporalCoherence"),
+    ("avgSpatialCoh.h5", "coherence", np.float32, "coherence"),
+    ("numInvIfgram.h5", "mask", np.float32, "mask"),
+    ("networkParts.h5", "networkParts", np.uint16, "mask"),
+    ("maskRedundancy.h5", "mask", np.bool_, "mask"),
+    ("maskTempCoh.h5", "mask", np.bool_, "mask"),
+)
 _LINE_LAYERS = (
     ("velocity", "velocity_m_yr", "m/year"),
     ("velocityStd", "velocity_std_m_yr", "m/year"),
@@ -104,10 +115,27 @@ def read_state(folder: Path) -> State:
     )
 
 
-def copy_geometry(folder: Path, geometry: Path) -> None:
-    """Give the revision a copy of the track's geometry."""
+@dataclass(frozen=True)
+class Heads:
+    """The files of a revision that do not depend on the solution, and those that wait for its pixels.
+
+    ``attributes`` are those of MintPy's stack, ``template`` is `make_template`'s.
+    """
+
+    attributes: Mapping[str, str]
+    template: bytes
+    targets: Targets
+
+
+def make_heads(folder: Path, geometry: Path, grid: Grid, update: Update, arrays: OpenArrays) -> Heads:
+    """Make all files that the solution fills, and give the revision a copy of the track's geometry."""
     (folder / "inputs").mkdir()
     shutil.copyfile(geometry, folder / "inputs" / "geometryGeo.h5")
+    attributes = stack_attributes(update.stack, update.reference, grid)
+    template = make_template(update, attributes)
+    land = _write_land(folder, template)
+    layers = _open_layers(folder, template, update, arrays)
+    return Heads(attributes, template, Targets(layers, *open_files(folder, update, arrays), land))
 
 
 @dataclass(frozen=True)
@@ -116,46 +144,39 @@ class Solved:
 
     Attributes
     ----------
-    template
-        Of `make_template`.
     made
         New blocks of the series and new checkpoints, which lie in the revision's folder until they are sealed.
     same
         First epochs of the base's blocks that stay although they were solved again.
     stale
         Where the checkpoints that stay hold no more.
+    series
+        The blocks that the windows lie in, for `Update.fit_windows`.
     """
 
-    template: bytes
     made: Sequence[Made]
     same: set[int]
     stale: Stale
+    series: Sequence[StoredBlock]
 
 
-def write_solution(folder: Path, update: Update, attributes: Mapping[str, str], disk: Disk) -> Solved:
-    """Solve, and fill the files of the revision that have no time; what is large is given to the disk at once."""
-    template = make_template(update, attributes)
-    with OpenArrays() as arrays, ThreadPoolExecutor(1) as beside:
-        # While the kernel works.
-        opening = beside.submit(_open_targets, folder, template, update, arrays)
-        patches, same = update.solve(opening)
-        targets = opening.result()
-        blocks = apply_patches(folder, update, patches, arrays)
-        for block in targets.blocks:
-            if block.made.epoch in same:
-                block.made.path.unlink()
-            else:
-                blocks.append(block)
-        made = [*(block.made for block in blocks), *(checkpoint.made for checkpoint in targets.checkpoints)]
-        disk.take(one.path for one in made)
-        # While they are written and hashed.
-        update.fit_windows(targets.layers, {block.made.epoch: block.read() for block in blocks})
-    return Solved(template, made, same, stale_after(update.plan, update.stale, patches))
-
-
-def _open_targets(folder: Path, template: bytes, update: Update, arrays: OpenArrays) -> Targets:
-    land = _write_land(folder, template)
-    return Targets(_open_layers(folder, template, update, arrays), *open_files(folder, update, arrays), land)
+def write_solution(
+    folder: Path, update: Update, heads: Future[Heads], arrays: OpenArrays, disk: Disk
+) -> Solved:
+    """Solve, and fill all files but the windows' lines; what is full is given to the disk at once."""
+    patches, same = update.solve(lambda: heads.result().targets)
+    targets = heads.result().targets
+    blocks = apply_patches(folder, update, patches, arrays)
+    for block in targets.blocks:
+        if block.made.epoch in same:
+            block.made.path.unlink()
+        else:
+            blocks.append(block)
+    made = [*(block.made for block in blocks), *(checkpoint.made for checkpoint in targets.checkpoints)]
+    disk.take(one.path for one in made)
+    disk.take(folder / name for name in (*(layer[0] for layer in _LAYERS), VELOCITIES[0], _WATER_MASK))
+    series = update.series_of_windows({block.made.epoch: block.read() for block in blocks})
+    return Solved(made, same, stale_after(update.plan, update.stale, patches), series)
 
 
 def write_series(folder: Path, update: Update, template: bytes, blocks: Sequence[Sealed]) -> None:
@@ -195,7 +216,7 @@ def write_lines(folder: Path, lines: Mapping[str, Line]) -> None:
         aside.replace(folder / file_name)
 
 
-def make_stack_parts(folder: Path, update: Update) -> tuple[list[Made], list[Sealed]]:
+def _make_stack_parts(folder: Path, update: Update) -> tuple[list[Made], list[Sealed]]:
     """Make the parts of MintPy's stack: views of the pairs that begin within a few epochs.
 
     In parts, because the price of one view grows with the number of its sources. Returns the new parts, and those of
@@ -245,8 +266,13 @@ def _stack_layers(
     return layers + ([(COMPONENT, np.int16, -1)] if all(facts[m.id].has_components for m in members) else [])
 
 
-def write_stack(folder: Path, update: Update, attributes: Mapping[str, str], parts: Sequence[Sealed]) -> None:
-    """Write MintPy's stack file as a view of its sealed parts."""
+def write_stack(
+    folder: Path, update: Update, attributes: Mapping[str, str], disk: Disk
+) -> tuple[list[Made], list[Sealed]]:
+    """Write MintPy's stack file as a view of parts. Returns those that are new and to be sealed, and all of them."""
+    made, parts = _make_stack_parts(folder, update)
+    disk.take(one.path for one in made)
+    parts = sorted([*parts, *(one.sealed(disk) for one in made)], key=attrgetter("epoch"))
     sources = [(part.epoch, part.length, f"../../../{part.name}") for part in parts]
     stack = update.stack
     with h5py.File(folder / "inputs" / "ifgramStack.h5", "w", libver="latest") as file:
@@ -256,6 +282,7 @@ def write_stack(folder: Path, update: Update, attributes: Mapping[str, str], par
         write_array(file, "date", np.array([name.split("_") for name in stack.names], dtype="S8"))
         write_array(file, "bperp", stack.perpendicular_baselines_m[0])
         write_array(file, "dropIfgram", np.ones(len(stack.members), dtype=np.bool_))
+    return made, parts
 
 
 def create_view(
@@ -327,24 +354,16 @@ def open_file(template: bytes, path: Path, file_type: str, unit: str) -> Iterato
 def _open_layers(folder: Path, template: bytes, update: Update, arrays: OpenArrays) -> Layers:
     """Make the files without time, their pixels still to be written."""
     shape = update.stack.shape
-    single = (
-        ("temporalCoherence.h5", "temporalCoherence", np.float32, "temporalCoherence"),
-        ("avgSpatialCoh.h5", "coherence", np.float32, "coherence"),
-        ("numInvIfgram.h5", "mask", np.float32, "mask"),
-        ("networkParts.h5", "networkParts", np.uint16, "mask"),
-        ("maskRedundancy.h5", "mask", np.bool_, "mask"),
-        ("maskTempCoh.h5", "mask", np.bool_, "mask"),
-    )
     n_pixels = update.n_pixels
     layers: list[OpenArray] = []
-    for file_name, dataset, kind, file_type in single:
+    for file_name, dataset, kind, file_type in _LAYERS:
         with open_file(template, folder / file_name, file_type, "1") as file:
             at = create_array(file, dataset, shape, kind).get_offset()
         layers += arrays.open(folder / file_name, n_pixels, [(at, kind)])
-    windows: dict[str, tuple[str, Window | None]] = {WHOLE_RECORD.name: ("velocity.h5", None)}
-    windows |= {window.name: ("velocityWindows.h5", window) for window in update.settings.windows}
+    windows: dict[str, tuple[str, Window | None]] = {WHOLE_RECORD.name: (VELOCITIES[0], None)}
+    windows |= {window.name: (VELOCITIES[1], window) for window in update.settings.windows}
     lines, line_epochs = {}, {}
-    for file_name in ("velocity.h5", "velocityWindows.h5"):
+    for file_name in VELOCITIES:
         places = {}
         with open_file(template, folder / file_name, "velocity", "m/year") as file:
             for name, (of_file, window) in windows.items():
@@ -375,7 +394,7 @@ def _write_land(folder: Path, template: bytes) -> NDArray[np.bool_]:
     """Write MintPy's water mask from the geometry; return it flat."""
     with open_hdf5(folder / "inputs" / "geometryGeo.h5") as file:
         land = read_array(file, "waterMask")
-    with open_file(template, folder / "waterMask.h5", "waterMask", "1") as file:
+    with open_file(template, folder / _WATER_MASK, "waterMask", "1") as file:
         write_array(file, "waterMask", land)
     return land.reshape(-1)
 

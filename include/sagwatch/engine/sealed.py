@@ -55,6 +55,13 @@ class Made:
     def aside(cls, folder: Path, kind: str, epoch: int, length: int) -> Made:
         return cls(folder / f"{kind}-{epoch:06d}.h5", kind, epoch, length)
 
+    def sealed(self, disk: Disk) -> Sealed:
+        """What it will be, when the disk has taken it."""
+        digest = disk.sha256(self.path)
+        return Sealed(
+            self.epoch, self.length, f"{self.kind}/{self.epoch:06d}-{digest[:_HASH_LETTERS]}.h5", digest
+        )
+
 
 @dataclass(frozen=True)
 class OpenBlock:
@@ -158,20 +165,17 @@ def seal(track: Path, made: Sequence[Made], disk: Disk) -> list[Sealed]:
     file of the same name takes the place of what a crash left. One that is whole already is left as it is, because an
     older revision may stand on it.
     """
-    sealed = []
-    for one in made:
-        digest = disk.sha256(one.path)
-        name = f"{one.kind}/{one.epoch:06d}-{digest[:_HASH_LETTERS]}.h5"
-        target = track / name
+    sealed = [one.sealed(disk) for one in made]
+    for one, final in zip(made, sealed, strict=True):
+        target = track / final.name
         if not target.parent.is_dir():
             target.parent.mkdir()
             disk.flush([track])
-        if target.is_file() and sha256_of(target) == digest:
+        if target.is_file() and sha256_of(target) == final.sha256:
             one.path.unlink()
             disk.flush([target])
         else:
             one.path.replace(target)
-        sealed.append(Sealed(one.epoch, one.length, name, digest))
     disk.flush({track / one.kind for one in made})
     return sealed
 

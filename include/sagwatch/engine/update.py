@@ -8,8 +8,8 @@ everything is solved again. Nothing in common, another configuration or another 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
@@ -300,7 +300,7 @@ class Update:
             raise BadRevisionError(f"{block.name} is not of its epochs: a fault of Sagwatch, report it")
         return stored
 
-    def solve(self, targets: Future[Targets]) -> tuple[list[Patch], set[int]]:
+    def solve(self, targets: Callable[[], Targets]) -> tuple[list[Patch], set[int]]:
         """Solve all pixels and fill the arrays, which need not be there yet.
 
         Returns what is new before the blocks, and the first epochs of those blocks in which nothing is.
@@ -316,7 +316,7 @@ class Update:
                     changed |= news
                     if len(strips) > 20 and number % (len(strips) // 10) == 0:
                         log.info("%d of %d pixels are solved", strips[number - 1].stop, self.n_pixels)
-        return patches, {block.made.epoch for block in targets.result().blocks} - changed
+        return patches, {block.made.epoch for block in targets().blocks} - changed
 
     def strips(self) -> list[slice]:
         """Cut the pixels so that what all threads hold at a time fits the memory that is set, and the caches."""
@@ -392,16 +392,21 @@ class Update:
             sealed.epoch, lambda: self.shared.begin(sealed, read_checkpoint).result().of(strip), inside
         )
 
-    def fit_windows(self, layers: Layers, blocks: Mapping[int, StoredBlock]) -> None:
-        """Fit the lines of the windows through the series as it is published.
+    def series_of_windows(self, blocks: Mapping[int, StoredBlock]) -> list[StoredBlock]:
+        """The blocks that windows lie in: ``blocks``, by first epoch, where they were written, and the base's."""
+        size = self.effort.block_epochs
+        epochs = range(self._window_block, len(self.stack.dates), size)
+        return [blocks.get(epoch) or self.stored_before(self.plan.of_base[epoch]) for epoch in epochs]
 
-        ``blocks`` are those of the new revision that were written, by first epoch; the others are the base's.
-        """
-        if not self.settings.windows:
-            return
-        years, size = elapsed_years(self.stack.dates), self.effort.block_epochs
-        begin = min(self.window_firsts.values()) // size * size
-        series = [blocks.get(epoch) or self._kept(epoch) for epoch in range(begin, len(years), size)]
+    @property
+    def _window_block(self) -> int:
+        """Where the first block begins that a window lies in."""
+        first = min(self.window_firsts.values(), default=len(self.stack.dates) - 1)
+        return first // self.effort.block_epochs * self.effort.block_epochs
+
+    def fit_windows(self, layers: Layers, series: Sequence[StoredBlock]) -> None:
+        """Fit the lines of the windows through the series as it is published."""
+        years, begin = elapsed_years(self.stack.dates), self._window_block
 
         def fit(pixels: slice) -> None:
             los_m = np.concatenate([stored[0][:, pixels] for stored in series])
@@ -430,9 +435,6 @@ class Update:
             for _ in pool.map(fit, [slice(a, min(a + _PIECE_PIXELS, self.n_pixels)) for a in starts]):
                 pass
 
-    def _kept(self, epoch: int) -> StoredBlock:
-        return self.stored_before(self.plan.of_base[epoch])
-
 
 @dataclass(frozen=True)
 class StripWork:
@@ -440,12 +442,12 @@ class StripWork:
 
     update: Update
     pairs: PairFiles
-    targets: Future[Targets]
+    targets: Callable[[], Targets]
 
     def solve(self, strip: slice) -> tuple[list[Patch], set[int]]:
         """Returns what is news before the blocks, and the first epochs of the blocks in which something is."""
         renewed = self.update.renew(strip, self.pairs)
-        newest, targets = renewed.newest, self.targets.result()
+        newest, targets = renewed.newest, self.targets()
         pairs = as_bytes(newest.pairs_per_epoch)
         changed = set()
         for block in targets.blocks:
