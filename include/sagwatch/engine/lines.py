@@ -22,11 +22,9 @@ def fit_range(first, last, years, los_m, observed, least, line, n_epochs):
     """Fit pixels ``first`` to ``last`` (exclusive); fill in their columns of ``line`` and of ``n_epochs``.
 
     ``los_m`` and ``observed`` have shape (n_epochs, n_pixels); an epoch counts where ``observed`` is above 0 and the
-    displacement is a number. ``line`` has the rows of `kernel.LINE_ROWS`. Times count from their middle; loops
-    are short so that the compiler vectorises them.
+    displacement is a number. ``line`` has the rows of `kernel.LINE_ROWS`. Times count from their middle.
     """
     size, middle_year = _TILE_PIXELS, np.mean(years)
-    one, d = np.empty(size), np.empty(size)
     sums = np.empty((5, size))
     slope, intercept = np.empty(size), np.empty(size)
     squares, lagged, before = np.empty(size), np.empty(size), np.empty(size)
@@ -37,15 +35,15 @@ def fit_range(first, last, years, los_m, observed, least, line, n_epochs):
         n, sum_t, sum_tt, sum_d, sum_td = sums[0], sums[1], sums[2], sums[3], sums[4]
         for m in range(years.shape[0]):
             year = years[m] - middle_year
-            _take_epoch(width, los_m[m, start : start + width], observed[m, start : start + width], one, d)
+            history, seen = los_m[m, start : start + width], observed[m, start : start + width]
             for t in range(width):
-                n[t] += one[t]
-                sum_t[t] += one[t] * year
-            for t in range(width):
-                sum_tt[t] += one[t] * year * year
-            for t in range(width):
-                sum_d[t] += d[t]
-                sum_td[t] += d[t] * year
+                used = _is_used(history[t], seen[t])
+                one, d = 1.0 if used else 0.0, np.float64(history[t]) if used else 0.0
+                n[t] += one
+                sum_t[t] += one * year
+                sum_tt[t] += one * year * year
+                sum_d[t] += d
+                sum_td[t] += d * year
         for t in range(width):
             count = max(n[t], 1.0)
             mean = sum_t[t] / count
@@ -54,14 +52,13 @@ def fit_range(first, last, years, los_m, observed, least, line, n_epochs):
             intercept[t] = sum_d[t] / count - slope[t] * mean
         for m in range(years.shape[0]):
             year = years[m] - middle_year
-            _take_epoch(width, los_m[m, start : start + width], observed[m, start : start + width], one, d)
+            history, seen = los_m[m, start : start + width], observed[m, start : start + width]
             for t in range(width):
-                d[t] = (d[t] - (intercept[t] + slope[t] * year)) * one[t]
-            for t in range(width):
-                squares[t] += d[t] * d[t]
-                lagged[t] += d[t] * before[t]
-            for t in range(width):
-                before[t] = d[t] if one[t] > 0.0 else before[t]
+                used = _is_used(history[t], seen[t])
+                d = np.float64(history[t]) - (intercept[t] + slope[t] * year) if used else 0.0
+                squares[t] += d * d
+                lagged[t] += d * before[t]
+                before[t] = d if used else before[t]
         for t in range(width):
             n_epochs[start + t] = n[t]
             if n[t] < least:
@@ -80,9 +77,5 @@ def fit_range(first, last, years, los_m, observed, least, line, n_epochs):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _take_epoch(width, history, seen, one, d):
-    """1 and the displacement where it is observed, 0 and 0 elsewhere."""
-    for t in range(width):
-        used = (seen[t] > 0) & (abs(history[t]) < np.inf)
-        one[t] = 1.0 if used else 0.0
-        d[t] = np.float64(history[t]) if used else 0.0
+def _is_used(displacement, pairs):
+    return (pairs > 0) & (abs(displacement) < np.inf)
