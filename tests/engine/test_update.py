@@ -1,6 +1,7 @@
 """A stored track is kept up to date: as a batch would, with fewer files written; old or new after a kill."""
 
 import errno
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 
 from sagwatch.domain.grid import Grid
+from sagwatch.domain.ids import content_sha256
+from sagwatch.engine import manifest as manifest_module
+from sagwatch.engine import update as update_module
 from sagwatch.engine.files import sha256_of
-from sagwatch.engine.manifest import ReferencePoint, RevisionSettings, read_manifest
+from sagwatch.engine.manifest import MANIFEST, ReferencePoint, RevisionSettings, read_manifest
 from sagwatch.engine.mintpy_programs import compare_with_mintpy
 from sagwatch.engine.revision import read_revision, solve_past, verify
 from sagwatch.engine.store import TrackStore
@@ -187,9 +191,12 @@ def test_a_part_of_the_stack_that_is_damaged_is_made_anew(track, how):
     assert read_manifest(after).first_solved > 0
 
 
-def test_a_disk_that_fills_up_meanwhile_is_said_and_leaves_nothing(track, monkeypatch):
-    """Room is reserved before it is mapped: a full disk would otherwise kill the process by SIGBUS."""
-    build(track, 1, until(track, track.dates[34]))
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_disk_that_fills_up_meanwhile_is_said_and_leaves_nothing(track, monkeypatch, damaged):
+    """Also where the base turned out to be damaged and everything is solved anew."""
+    manifest = read_manifest(build(track, 1, until(track, track.dates[34])))
+    if damaged:
+        spoil(track.store.folder / manifest.checkpoints[-1].name, "cut short")
     before = sorted(path for path in track.store.folder.rglob("*"))
 
     def full(*_):
@@ -257,6 +264,90 @@ def test_what_an_update_would_take_up_is_not_taken_up_damaged(track, caplog, wha
     assert read_manifest(after).first_solved == 0
     assert "everything is solved anew" in caplog.text
     verify(after)
+
+
+def test_all_that_an_update_takes_up_is_hashed_before_it_is_used(track, monkeypatch):
+    """Nobody but the hash can tell what a disk lost by itself: size and times stay as they were."""
+    before = read_manifest(build(track, 1, until(track, track.dates[34])))
+    hashed, read = [], []
+
+    def watch(module, name, seen, place):
+        real = getattr(module, name)
+
+        def watched(*arguments):
+            found = real(*arguments)
+            seen.append(place(*arguments))
+            return found
+
+        monkeypatch.setattr(module, name, watched)
+
+    watch(manifest_module, "sha256_of", hashed, lambda path: path)
+    for name in ("read_block", "read_checkpoint"):
+        watch(update_module, name, read, lambda folder, sealed: (folder / sealed.name, list(hashed)))
+    build(track, 2, track.members)
+
+    taken = {path for path, _ in read}
+    first = before.checkpoints[-1].epoch
+    assert {track.store.folder / before.checkpoints[-1].name} <= taken
+    assert {track.store.folder / block.name for block in before.series if block.epoch >= first} <= taken
+    assert all(path in known for path, known in read)
+
+
+def test_a_manifest_as_earlier_versions_laid_it_out_is_read_and_taken_up(track):
+    folder = build(track, 1, until(track, track.dates[34]))
+    lay_out_as_before(folder)
+
+    after = build(track, 2, track.members)
+
+    assert verify(folder).number == 1
+    assert read_manifest(after).first_solved > 0
+    verify(after)
+    text = (folder / MANIFEST).read_text()
+    (folder / MANIFEST).write_text(text.replace('"number": 1', '"number": 3'))
+    with pytest.raises(BadRevisionError, match="was changed after it was written"):
+        read_manifest(folder)
+
+
+def test_a_revision_of_an_earlier_solver_is_read_and_its_checkpoints_are_left_alone(track):
+    folder = build(track, 1, until(track, track.dates[34]))
+    lay_out_as_before(folder, solver=False)
+    shown = read_revision(folder)
+
+    past = solve_past(shown, track.store.stack(track.members), SETTINGS, track.dates[33], EFFORT)
+    after = build(track, 2, track.members)
+
+    assert past.dates == track.dates[:34]
+    assert read_manifest(after).first_solved == 0
+    verify(folder)
+    verify(after)
+
+
+def lay_out_as_before(folder, solver=True):
+    """As versions before the solver had a number wrote it; without one if asked for."""
+    content = read_manifest(folder).as_json()
+    if not solver:
+        content["versions"] = {key: value for key, value in content["versions"].items() if key != "solver"}
+    (folder / MANIFEST).chmod(0o644)
+    (folder / MANIFEST).write_text(
+        json.dumps({**content, "sha256": content_sha256(content)}, default=str) + "\n"
+    )
+
+
+def test_a_shared_file_that_is_made_again_stays_if_it_is_whole_and_is_mended_if_not(track):
+    """An older revision stands on it, and what takes its place is not on the disk yet."""
+    first = build(track, 1, track.members)
+    whole, damaged = (track.store.folder / block.name for block in read_manifest(first).series[:2])
+    spoil(damaged, "another bit")
+    before = whole.stat().st_ino, damaged.stat().st_ino
+
+    again = track.store.build_revision(
+        2, track.members, SETTINGS, ReferencePoint(*track.reference), EFFORT, from_scratch=True
+    )
+
+    assert read_manifest(again).series == read_manifest(first).series
+    assert whole.stat().st_ino == before[0]
+    assert damaged.stat().st_ino != before[1]
+    verify(first)
 
 
 def test_a_missing_block_is_found_on_opening_and_never_reads_as_stable(track):

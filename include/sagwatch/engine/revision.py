@@ -328,10 +328,11 @@ def solve_past(
     manifest, reference = revision.manifest, revision.manifest.reference
     state = read_state(revision.folder)
     past = replace(stack, known=state.pairs).until(day)
-    base = Base(revision.folder.parent.parent, manifest)
-    plan = make_plan(past, base, effort)
+    track = revision.folder.parent.parent
+    of_this_solver = manifest.versions.get("solver") == SOLVER
+    plan = make_plan(past, Base(track, manifest) if of_this_solver else None, effort)
     facts = past.facts(reference.row, reference.column)
-    with Shared(base.track) as shared:
+    with Shared(track) as shared:
         solved = Update(plan, settings, reference, facts, effort, shared, state.stale).in_memory()
     baselines_m = past.perpendicular_baselines_m[1]
     return replace(
