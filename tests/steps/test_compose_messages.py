@@ -218,6 +218,12 @@ def test_a_message_does_not_call_a_point_the_datum_where_steady_ground_is(channe
         assert "tied together at 37.40000° N, 110.80000° E" in text
 
 
+def test_one_day_later_is_one_day():
+    event = next(e for e in events() if e.type == "raised" and e.rule == "R1")
+    draft = draft_messages(site_with(), [event], ORIGIN, 0, {}, at(event, 1))[0]
+    assert "judged 1 day later" in draft.body_text
+
+
 class Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()

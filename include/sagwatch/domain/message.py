@@ -338,7 +338,7 @@ def _core(window: Mapping[str, Any]) -> str:
 def _since(event: AlertEvent, as_of: datetime) -> list[tuple[str, str]]:
     since = event.evidence.get("beyond_since")
     days = (as_of.date() - event.epoch).days
-    when = f"acquisition of {event.epoch.isoformat()}, judged {days} days later"
+    when = f"acquisition of {event.epoch.isoformat()}, judged {_count(days, 'day')} later"
     return [("Fast since", since), ("Decided on", when)] if since else [("Decided on", when)]
 
 
