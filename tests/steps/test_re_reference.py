@@ -228,6 +228,7 @@ def test_a_move_is_in_force_when_it_is_published_and_an_edited_site_file_moves_n
     told = "SELECT text FROM sagwatch.operation_event WHERE kind = 'reference_not_moved'"
     place = place_of(stored, *never_missing(stored))
     assert query(stored, in_force) == [(True,)]
+    assert query(stored, "SELECT refer_to FROM analyst.reference_points") == [("point",)]
 
     named = stored.track.model_copy(
         update={"reference": ReferencePlace(latitude=place[0], longitude=place[1])}

@@ -188,6 +188,7 @@ def _origin(site: Site, track: Track, row: RevisionRow) -> Origin:
         latest_epoch=row.epochs[-1],
         next_expected=next_expected(row.epochs),
         provisional=provisional_sentence(row.inputs()),
+        refer_to=site.datum.refer_to,
     )
 
 
