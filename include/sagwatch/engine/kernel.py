@@ -41,7 +41,7 @@ because numba compiles a cached function anew when its own file changes, not whe
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -77,7 +77,7 @@ _S4, _S5 = np.float32(1 / 362880), np.float32(-1 / 39916800)
 
 # Functions that are a few loops over the pixels of a tile become part of their callers, and count no references to
 # arrays: to hand over some twenty arrays, and to count, costs as much as the loops. They cannot make arrays.
-_LOOPS = {"cache": True, "nogil": True, "forceinline": True, "_nrt": False}
+_LOOPS: dict[str, Any] = {"cache": True, "nogil": True, "forceinline": True, "_nrt": False}
 
 
 class Window(NamedTuple):
