@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from shapely.geometry import box, mapping
 
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.judgement import Judged, WatchState
 from sagwatch.domain.mine import Mine
-from sagwatch.domain.site import AlertRules, Asset
+from sagwatch.domain.mine_plan import Asset
 from sagwatch.steps.judge import Solution, judge_settled
 from tests.database.published import make_site
 from tests.domain.moving_ground import (
@@ -180,7 +181,7 @@ def test_a_reference_that_moves_holds_the_ground_alerts_and_is_told_once(kind):
         assert history(judged)[0][1] == "raised", "the ground is judged again"
     text = next(e.sentence for one in judged for e in one.events if e.rule == "R8")
     assert "alerts about the ground are held" in text
-    assert "as if the reference point itself had moved" in text
+    assert "as if the reference itself had moved" in text
 
 
 def test_tilt_at_an_asset_needs_a_preset_by_name_and_says_which():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sagwatch.domain.site import AlertRules
+from sagwatch.domain.alert_rules import AlertRules
 from tests.domain.moving_ground import Basin, history, invent_ground, live_through
 
 SMALL = (48, 48)
@@ -24,6 +24,12 @@ def test_motion_of_the_past_goes_on_being_told_by_the_whole_record_as_an_advisor
     last = events[-1].evidence
     assert last["r1_history_areas"][0]["median_mm_yr"] < -30
     assert "over the whole record" in events[0].sentence
+    assert "it lies in a zone with an open velocity alert" in events[0].sentence
+    past = [one.evidence["r1_history_areas"][0]["in_open_alert"] for one in events]
+    assert past[0]
+    assert not past[-1]
+    assert "motion of the past" in events[-1].sentence
+    assert "motion of the past" not in events[0].sentence
 
 
 def test_it_pages_where_a_mine_wants_it_and_is_silent_where_it_is_off():

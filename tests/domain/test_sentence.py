@@ -54,7 +54,7 @@ def test_a_median_faster_than_the_core_is_explained():
 
     assert "core at 52 ± 28 mm/yr against its surroundings" in told
     assert (
-        "Its surroundings move as well: measured from the reference point, the median of its pixels is -181"
+        "Its surroundings move as well: not against them but by itself, the median of its pixels is -181"
         in told
     )
 

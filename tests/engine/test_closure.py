@@ -36,10 +36,25 @@ def spoiled(invented: Invented, faults: dict[int, tuple[slice, slice, int]], suf
     return replace(invented, members=tuple(members))
 
 
+def without_coherence(invented: Invented, area: tuple[slice, slice]) -> Invented:
+    """The same stack with a coherence of exactly 0 in an area of all members."""
+    members = []
+    for member in invented.members:
+        path = invented.store.interferogram_path(member.id)
+        layers = read_layers(path)
+        coherence = layers.coherence.copy()
+        coherence[area] = 0.0
+        layers = Layers(layers.phase_rad, coherence, layers.component)
+        sha = invented.store.write_interferogram(member.id + "z", layers, read_attributes(path))
+        members.append(replace(member, id=member.id + "z", sha256=sha))
+    return replace(invented, members=tuple(members))
+
+
 def build(invented: Invented, number: int, members=None, **words):
     reference = ReferencePoint(*invented.reference)
     members = members or invented.members
-    return invented.store.build_revision(number, members, SETTINGS, reference, closures=True, **words)
+    words = {"closures": True} | words
+    return invented.store.build_revision(number, members, SETTINGS, reference, **words)
 
 
 def counts(folder) -> dict[str, np.ndarray]:
@@ -67,6 +82,10 @@ def test_cycles_are_the_nearest_integer_and_unknown_is_not_zero_closure(closure,
 def test_the_layer_is_what_mintpys_program_counts(tmp_path):
     plain = invent_stack(tmp_path / "track", n_epochs=8, neighbours=3, gaps=0.004, seed=3)
     bad = spoiled(plain, {4: (slice(20, 30), slice(15, 40), 1), 9: (slice(25, 35), slice(5, 25), -2)})
+    # In a corner no triangle closes: x² + y² is never (x + y)².
+    span = [(bad.dates.index(m.secondary) - bad.dates.index(m.reference)) ** 2 for m in bad.members]
+    bad = spoiled(bad, {n: (slice(2, 6), slice(40, 44), cycles) for n, cycles in enumerate(span)}, "x")
+    bad = without_coherence(bad, (slice(8, 12), slice(40, 44)))
     folder = build(bad, 1)
     export = export_mintpy(folder, tmp_path / "export")
     ours = counts(export)
@@ -75,12 +94,20 @@ def test_the_layer_is_what_mintpys_program_counts(tmp_path):
     with h5py.File(export / CLOSURES) as file:
         theirs = file["mask"][:]
     np.testing.assert_array_equal(ours["mask"], theirs)
+    assert np.isnan(theirs[2:6, 40:44]).all()
+    assert np.isnan(theirs[8:12, 40:44]).all()
     assert 0.3 < np.isfinite(theirs).mean() < 1
     assert np.nanmax(theirs) >= 3
-    seen = ours["pairsWithoutPhase"] == 0
-    assert np.all(
-        ours["completeTriplets"][seen] == len(triangles([(m.reference, m.secondary) for m in bad.members]))
+    seen = {
+        (m.reference, m.secondary): np.isfinite(read_layers(bad.store.interferogram_path(m.id)).phase_rad)
+        for m in bad.members
+    }
+    np.testing.assert_array_equal(ours["pairsWithoutPhase"], sum(~known for known in seen.values()))
+    complete = sum(
+        np.logical_and.reduce([seen[pair] for pair in triangle.pairs]) for triangle in triangles(seen)
     )
+    np.testing.assert_array_equal(ours["completeTriplets"], complete)
+    assert complete.min() < complete.max()
 
 
 def test_an_update_counts_only_what_came_and_went_and_ends_like_a_batch(tmp_path, monkeypatch):
@@ -113,3 +140,38 @@ def test_an_update_counts_only_what_came_and_went_and_ends_like_a_batch(tmp_path
 def test_without_triangles_there_is_no_layer(tmp_path):
     chain = invent_stack(tmp_path / "track", n_epochs=4, neighbours=1)
     assert not (build(chain, 1) / CLOSURES).exists()
+
+
+def assert_like_a_batch(invented: Invented, number: int, members=None) -> None:
+    ours = counts(build(invented, number, members))
+    batch = counts(build(invented, 100 + number, members, from_scratch=True))
+    assert ours.keys() == batch.keys()
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], batch[name], err_msg=name)
+
+
+def test_counts_of_the_base_that_are_not_what_its_manifest_says_are_not_taken_over(tmp_path):
+    plain = invent_stack(tmp_path / "track", n_epochs=10, seed=5)
+    path = build(plain, 1, plain.members[:-2]) / CLOSURES
+    path.chmod(0o644)
+    with h5py.File(path, "r+") as file:
+        file["contradictingTriplets"][:] += 7
+
+    assert_like_a_batch(plain, 2)
+
+
+def test_a_base_that_counted_nothing_is_no_obstacle(tmp_path):
+    plain = invent_stack(tmp_path / "track", n_epochs=10, seed=5)
+    assert not (build(plain, 1, plain.members[:-2], closures=False) / CLOSURES).exists()
+
+    assert_like_a_batch(plain, 2)
+
+
+def test_where_a_withdrawn_interferogram_is_gone_everything_is_counted_anew(tmp_path, caplog):
+    plain = invent_stack(tmp_path / "track", n_epochs=10, seed=5)
+    bad = spoiled(plain, {6: (slice(20, 30), slice(15, 40), 1)})
+    build(bad, 1)
+    bad.store.interferogram_path(bad.members[6].id).unlink()
+
+    assert_like_a_batch(bad, 2, [member for n, member in enumerate(bad.members) if n != 6])
+    assert "all triangles are counted anew" in caplog.text

@@ -63,7 +63,9 @@ def test_a_small_scene_is_warned_of_and_a_large_one_is_not():
     assert worst(large) < MOST_EATEN_BY_RAMP
 
 
-def wide_trough(rate_m_yr: float, tilt_m: float) -> tuple[np.ndarray, np.ndarray, Scene]:
+def wide_trough(
+    rate_m_yr: float, tilt_m: float, kind: str = "linear"
+) -> tuple[np.ndarray, np.ndarray, Scene]:
     """A trough as wide as the scene, and air that tilts; the ramps that are fitted and the velocity that is left."""
     rng = np.random.default_rng(8)
     wide = np.exp(-((ROWS - 50) ** 2 + (COLUMNS - 60) ** 2) / (2 * 25**2))
@@ -72,13 +74,14 @@ def wide_trough(rate_m_yr: float, tilt_m: float) -> tuple[np.ndarray, np.ndarray
     los_m -= los_m[0]
     los_m -= los_m[:, 6, 7][:, None, None]
     ground = scene(np.ones(SHAPE, np.bool_))
-    settings = CorrectionSettings(ramp="linear")
+    settings = CorrectionSettings(ramp=kind)
     found, left_m = estimate(DAYS, los_m.astype(np.float32), lambda *_: None, np.zeros(60), ground, settings)
     return found.ramp, fit_line(YEARS, left_m.reshape(60, -1)).velocity_m_yr.reshape(SHAPE), ground
 
 
-def test_what_a_ramp_has_taken_of_a_wide_trough_shows_in_the_ramps():
-    ramp, velocity, ground = wide_trough(-0.2, 1e-4)
+@pytest.mark.parametrize("kind", ["linear", "quadratic"])
+def test_what_a_ramp_has_taken_of_a_wide_trough_shows_in_the_ramps(kind):
+    ramp, velocity, ground = wide_trough(-0.2, 1e-4, kind)
 
     share = taken_by_ramp(DAYS, ramp, ground, velocity)
 
@@ -86,6 +89,18 @@ def test_what_a_ramp_has_taken_of_a_wide_trough_shows_in_the_ramps():
     fastest = velocity.ravel() <= np.quantile(velocity, 0.01)
     assert share == pytest.approx(1 - velocity.ravel()[fastest].mean() / -0.2, abs=0.15)
     assert share > 4 * MOST_EATEN_BY_RAMP
+    velocity[0, 0] = -3.0
+    assert taken_by_ramp(DAYS, ramp, ground, velocity) > 2 * MOST_EATEN_BY_RAMP
+
+
+def test_what_is_too_slow_or_too_young_to_be_called_motion_has_lost_nothing():
+    ramp, velocity, ground = wide_trough(-0.012, 0.0)
+    assert taken_by_ramp(DAYS, ramp, ground, velocity) == 0.0
+
+    # A motion is 3 cm at least, which 6 cm a year reach in half a year.
+    ramp, velocity, ground = wide_trough(-0.06, 0.0)
+    assert taken_by_ramp(DAYS[:12], ramp[:12], ground, velocity) == 0.0
+    assert taken_by_ramp(DAYS[:24], ramp[:24], ground, velocity) > 0.0
 
 
 @pytest.mark.parametrize("tilt_m", [0.0, 1e-4, 2e-3])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 
+import h5py
 import numpy as np
 import pytest
 
@@ -66,6 +67,19 @@ def test_an_update_keeps_the_mask_and_with_it_the_ramps_of_old_epochs(invented, 
         assert file.attrs["STEADY_UNTIL"] == f"{invented.dates[11]:%Y%m%d}"
 
 
+def test_an_interferogram_in_place_of_another_decides_anew_and_a_later_one_does_not(invented, monkeypatch):
+    monkeypatch.setattr(steady_ground, "DECIDED_EVERY", 12)
+    manifest = build(invented, 14).manifest
+    key = steady_ground.mask_key(manifest, RAMP)
+
+    def with_other(member) -> str:
+        members = [replace(one, sha256="0" * 64) if one == member else one for one in manifest.members]
+        return steady_ground.mask_key(replace(manifest, members=tuple(members)), RAMP)
+
+    keys = [with_other(member) == key for member in manifest.members]
+    assert keys == [member.secondary > invented.dates[11] for member in manifest.members]
+
+
 def test_another_mine_plan_decides_anew(invented, monkeypatch):
     monkeypatch.setattr(steady_ground, "DECIDED_EVERY", 12)
     before = mask_of(build(invented, 13))
@@ -87,10 +101,8 @@ def test_a_damaged_mask_is_not_taken_over(invented, monkeypatch):
     kept = mask_of(first)
     path = first.folder / STEADY
     path.chmod(0o644)
-    content = bytearray(path.read_bytes())
-    place = len(content) - 200
-    content[place : place + 50] = bytes(50)
-    path.write_bytes(content)
+    with h5py.File(path, "r+") as file:
+        file["mask"][:] = ~kept  # it can be read, and is of the same key
 
     np.testing.assert_array_equal(mask_of(build(invented, 14)), kept)
 

@@ -203,6 +203,27 @@ def test_a_message_stands_alone(channel, kind):
     assert ("Fast since" in draft.body_text) == (event.evidence["beyond_since"] is not None)
 
 
+@pytest.mark.parametrize("channel", ["mail", "slack"])
+def test_a_message_does_not_call_a_point_the_datum_where_steady_ground_is(channel):
+    event = next(e for e in events() if e.rule == "R1")
+    origin = replace(ORIGIN, refer_to="steady_ground")
+
+    drafts = draft_messages(site_with(), [event], origin, 0, {}, at(event, 5))
+
+    text = next(draft.body_text for draft in drafts if draft.channel == channel)
+    assert "reference point" not in text
+    assert "N, 110.80000° E: all motion" not in text
+    if channel == "mail":
+        assert "Reference: the mean of the steady ground" in text
+        assert "tied together at 37.40000° N, 110.80000° E" in text
+
+
+def test_one_day_later_is_one_day():
+    event = next(e for e in events() if e.type == "raised" and e.rule == "R1")
+    draft = draft_messages(site_with(), [event], ORIGIN, 0, {}, at(event, 1))[0]
+    assert "judged 1 day later" in draft.body_text
+
+
 class Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import text
 
 from sagwatch.adapters.database.ledger import Ledger
+from sagwatch.adapters.site_files import read_site
+from sagwatch.domain.site import Site
+from sagwatch.engine.correction_files import STEADY
+from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.revision import read_revision
 from sagwatch.steps.publish_revision import publish_revision
 from tests.steps.stored_track import AS_OF, StoredTrack, store_track
 
+ROOT = Path(__file__).resolve().parents[2]
 TOPOGRAPHY = {"topography": {"estimate": True}}
 
 
@@ -84,3 +90,26 @@ def test_sql_shows_the_series_without_residual_topography(stored) -> None:
         "FROM sagwatch.point_velocity WHERE displacement_mm IS NOT NULL LIMIT 50",
     )
     np.testing.assert_allclose(*zip(*newest_mm, strict=True), rtol=0, atol=0.02)
+
+
+def test_what_the_real_site_asks_for_is_published_and_said(tmp_path, ledger: Ledger, monkeypatch) -> None:
+    monkeypatch.setattr("sagwatch.engine.corrections.LEAST_STEADY_PIXELS", 20)
+    real = read_site(ROOT / "include" / "sites" / "shaqu.yaml")
+    stored = store_track(tmp_path, ledger, n_epochs=24, corrections=real.corrections.model_dump())
+    stored.site = Site.model_validate(stored.site.model_dump() | {"datum": real.datum.model_dump()})
+    ledger.sites.sync([stored.site], AS_OF)
+    assert (stored.site.datum.refer_to, stored.site.corrections.ramp.shape) == ("steady_ground", "linear")
+
+    stored.update(stored.members)
+    publish(stored, 0)
+
+    compare(shown(stored), stored.newest)
+    revision = read_revision(stored.newest)
+    with open_hdf5(stored.newest / STEADY) as file:
+        steady = file["mask"][:]
+    means = np.nanmean(revision.los_m()[:, steady], axis=1)
+    np.testing.assert_allclose(means, 0, atol=2e-4, err_msg="it is the datum")
+    row, column = stored.invented.reference
+    assert np.abs(revision.los_m()[:, row, column]).max() > 5e-4, "and the reference pixel is not"
+    assert rows(stored, "SELECT refer_to FROM analyst.reference_points") == [("steady_ground",)]
+    assert rows(stored, "SELECT DISTINCT why FROM analyst.epochs") == [("no weather data yet",)]

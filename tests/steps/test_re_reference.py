@@ -11,7 +11,8 @@ from sqlalchemy.exc import ProgrammingError
 
 from sagwatch.__main__ import main
 from sagwatch.adapters.database import models
-from sagwatch.domain.site import Face, ReferencePlace
+from sagwatch.domain.mine_plan import Face
+from sagwatch.domain.site import ReferencePlace
 from sagwatch.engine.revision import read_revision
 from sagwatch.errors import BadInputError
 from sagwatch.steps.check_health import check_health
@@ -227,6 +228,7 @@ def test_a_move_is_in_force_when_it_is_published_and_an_edited_site_file_moves_n
     told = "SELECT text FROM sagwatch.operation_event WHERE kind = 'reference_not_moved'"
     place = place_of(stored, *never_missing(stored))
     assert query(stored, in_force) == [(True,)]
+    assert query(stored, "SELECT refer_to FROM analyst.reference_points") == [("point",)]
 
     named = stored.track.model_copy(
         update={"reference": ReferencePlace(latitude=place[0], longitude=place[1])}

@@ -46,6 +46,16 @@ def test_a_history_is_the_current_series_of_exactly_that_pixel(known: KnownLedge
     assert known.reader.history("shaqu", "t011a", 20, 1) is None
 
 
+def test_the_interval_of_few_acquisitions_is_students(known: KnownLedger) -> None:
+    point, poor = (known.reader.history("shaqu", "t011a", row, 30) for row in (20, 5))
+
+    # Tables of Student's t, 97.5 %: ten and four degrees of freedom.
+    assert point["velocity_half_interval_mm_yr"] == pytest.approx(2.228 * 2.0, rel=1e-3)
+    assert point["velocity_150d_half_interval_mm_yr"] == pytest.approx(2.776 * 4.0, rel=1e-3)
+    assert point["velocity_365d_half_interval_mm_yr"] is None
+    assert poor["velocity_150d_half_interval_mm_yr"] is None, "two acquisitions have none"
+
+
 def test_zones_come_in_columns_and_rows_of_the_grid(known: KnownLedger) -> None:
     (zone,) = known.reader.zones("shaqu", "t011a")
 

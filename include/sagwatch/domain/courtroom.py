@@ -24,6 +24,7 @@ from sagwatch.domain.alert import (
     inherit,
     merge_alert,
 )
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.datum import DatumMotion
 from sagwatch.domain.footprint import centroid_lon_lat
 from sagwatch.domain.grid import Grid
@@ -33,7 +34,6 @@ from sagwatch.domain.mine import Mine
 from sagwatch.domain.reasons import point_reasons
 from sagwatch.domain.rules import ZoneWindow, read_zone
 from sagwatch.domain.sentence import event_sentence, rule_sentence
-from sagwatch.domain.site import AlertRules
 from sagwatch.domain.witness import Witness
 from sagwatch.domain.zone_rules import (
     Finding,
@@ -160,7 +160,7 @@ class Courtroom:
             return
         level = int(motion is not None)
         held = (
-            "; alerts about the ground are held meanwhile, so look at the reference point; the rule "
+            "; alerts about the ground are held meanwhile, so look at the reference; the rule "
             "health.hold_when_reference_moves: false lets them go on"
             if self.rules.health.hold_when_reference_moves
             else ""
@@ -172,7 +172,7 @@ class Courtroom:
         )
         facts = {} if motion is None else {"kind": motion.kind, "amount": motion.amount, "sd": motion.sd}
         finding = Finding("R8", Reading(level, level), self.rules.health.tell, words, facts, 1, 1)
-        self._apply(subject, finding, f"the reference point of track {track_id}", None, {})
+        self._apply(subject, finding, f"the reference of track {track_id}", None, {})
 
     def hear_the_assets(self, track_id: str) -> None:
         """R6: tilt and curvature where something can be damaged."""

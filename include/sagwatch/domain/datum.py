@@ -44,7 +44,7 @@ class DatumMotion:
         unit = "mm" if self.kind == "step" else "mm/yr"
         return (
             f"the quiet ground as a whole shows a {self.kind} of {self.amount:+.0f} ± {2 * self.sd:.0f} {unit} along "
-            "the line of sight, as if the reference point itself had moved"
+            "the line of sight, as if the reference itself had moved"
         )
 
 

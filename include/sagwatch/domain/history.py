@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.alert import HISTORY_RULE, Reading
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.footprint import centroid_lon_lat
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.sentence import area_words, place_words
-from sagwatch.domain.site import AlertRules
 from sagwatch.domain.windows import WindowVelocity
 from sagwatch.domain.zone_rules import Finding
 
@@ -97,8 +97,16 @@ def _words(areas: list[dict[str, Any]], count: int, first: float) -> str:
     largest = areas[0]
     past = sum(not area["in_open_alert"] for area in areas)
     place = place_words(largest["latitude"], largest["longitude"])
+    if past:
+        where = (
+            f"{past} of {len(areas)} in no zone with an open velocity alert: motion of the past, or too slow for the "
+            "recent windows."
+        )
+    elif count == 1:
+        where = "it lies in a zone with an open velocity alert."
+    else:
+        where = f"the largest {len(areas)} lie in zones with open velocity alerts."
     return (
         f"{count} {'area is' if count == 1 else 'areas are'} beyond {first:g} mm/yr over the whole record, the largest "
-        f"{area_words(largest['area_m2'])} at {place} (median {largest['median_mm_yr']:+.0f} mm/yr); {past} of "
-        f"{len(areas)} in no zone with an open velocity alert: motion of the past, or too slow for the recent windows."
+        f"{area_words(largest['area_m2'])} at {place} (median {largest['median_mm_yr']:+.0f} mm/yr); {where}"
     )

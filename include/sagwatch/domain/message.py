@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import pairwise
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from sagwatch.domain.alert import RULE_TITLES, VELOCITY_RULE, AlertEvent
 from sagwatch.domain.ids import opaque_id
@@ -35,7 +35,7 @@ _TOLD_IN_THE_OPENING = frozenset(
         "Stage",
         "In the mine",
         "Fast since",
-        "Reference point",
+        "Reference",
     }
 )
 _RULE_NEWS = {
@@ -46,7 +46,7 @@ _RULE_NEWS = {
     "R5": "displacement",
     "R6": "tilt at an asset",
     "R7": "blind spot, please survey",
-    "R8": "the data, not the ground: the reference point seems to move",
+    "R8": "the data, not the ground: the reference seems to move",
 }
 _NEWS = {
     "raised": "ground is moving",
@@ -74,6 +74,8 @@ class Origin:
     next_expected: date | None
     #: One sentence about input that will be replaced (`provisional.provisional_sentence`); None: there is none.
     provisional: str | None = None
+    #: What displacements refer to, `DatumRules.refer_to` of the site.
+    refer_to: Literal["point", "steady_ground"] = "point"
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +338,7 @@ def _core(window: Mapping[str, Any]) -> str:
 def _since(event: AlertEvent, as_of: datetime) -> list[tuple[str, str]]:
     since = event.evidence.get("beyond_since")
     days = (as_of.date() - event.epoch).days
-    when = f"acquisition of {event.epoch.isoformat()}, judged {days} days later"
+    when = f"acquisition of {event.epoch.isoformat()}, judged {_count(days, 'day')} later"
     return [("Fast since", since), ("Decided on", when)] if since else [("Decided on", when)]
 
 
@@ -349,11 +351,18 @@ def _data(origin: Origin) -> list[tuple[str, str]]:
             f"{origin.interferograms} interferograms (list {origin.input_sha256[:12]}), latest acquisition "
             f"{origin.latest_epoch.isoformat()}",
         ),
-        (
-            "Reference point",
-            f"{place_words(origin.reference_latitude, origin.reference_longitude)}: all motion is relative to it",
-        ),
+        ("Reference", _reference(origin)),
     ]
+
+
+def _reference(origin: Origin) -> str:
+    point = place_words(origin.reference_latitude, origin.reference_longitude)
+    if origin.refer_to == "point":
+        return f"{point}: all motion is relative to it"
+    return (
+        "the mean of the steady ground (coherent, not moving, off the faces): all motion is relative to it; "
+        f"interferograms are tied together at {point}"
+    )
 
 
 def _closing(origin: Origin) -> tuple[str, ...]:

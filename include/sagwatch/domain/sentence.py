@@ -120,7 +120,7 @@ def _median(facts: ZoneFacts) -> str:
     """A median that is faster than the core asks for an explanation: the surroundings, which the core is held against,
     move too."""
     if facts.core_mm_yr is not None and facts.median_mm_yr < facts.core_mm_yr:
-        return "Its surroundings move as well: measured from the reference point, the median of its pixels is"
+        return "Its surroundings move as well: not against them but by itself, the median of its pixels is"
     return "The median of its pixels is"
 
 

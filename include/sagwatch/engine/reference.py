@@ -104,7 +104,9 @@ class Candidate:
 
     @property
     def reason(self) -> str:
-        height = "" if self.above_area_m is None else f", {self.above_area_m:+.0f} m above the area's median"
+        height = (
+            "" if self.above_area_m is None else f", {round(self.above_area_m):+d} m above the area's median"
+        )
         panels = ", off the panels" if self.off_panels else ""
         return (
             f"mean coherence {self.mean_coherence:.2f}, in every interferogram, on land{panels}, "

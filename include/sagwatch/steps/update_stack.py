@@ -164,8 +164,9 @@ def _tell_incoherent_reference(
         return
     text = (
         f"{track.id}: the {len(newest)} newest interferograms have a median coherence of {coherence:.2f} at the "
-        "reference point, so its noise is in every displacement. Contrasts, and the alerts that rest on them, do not "
-        "depend on it. Choose another point: `python -m sagwatch rank-references` and `re-reference`"
+        "reference point, so its noise is in every displacement that refers to it (datum.refer_to). Contrasts, and the "
+        "alerts that rest on them, do not depend on it. Choose another point: `python -m sagwatch "
+        "rank-references` and `re-reference`"
     )
     log.warning("%s", text)
     ledger.operations.record(

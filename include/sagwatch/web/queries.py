@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, create_engine, text
 
 from sagwatch.adapters.database.connection import CONNECT_ARGUMENTS, psycopg_url, told_clearly
+from sagwatch.domain.windows import half_interval
 
 #: Stands for "no data" among tenths of mm/yr in 16 bits.
 NO_DATA = -32768
@@ -86,8 +88,13 @@ class Reader:
             if point is None:
                 return None
             series = connection.execute(text(_SERIES), {"point_id": point["point_id"]}).all()
+        intervals = {
+            name: _half_interval(point[f"{name}_sd_mm_yr"], point[f"{name}_epochs"])
+            for name in ("velocity", "velocity_150d", "velocity_365d")
+        }
         return {
             **point,
+            **{f"{name}_half_interval_mm_yr": half for name, half in intervals.items()},
             "dates": [epoch for epoch, _, _ in series],
             "displacement_mm": [value for _, value, _ in series],
             "provisional": [provisional for _, _, provisional in series],
@@ -105,6 +112,14 @@ class Reader:
             self._engine = _read_only_engine(url, role)
         with told_clearly(psycopg_url(url)), self._engine.connect() as connection:
             yield connection
+
+
+def _half_interval(sd_mm_yr: float | None, n_epochs: int | None) -> float | None:
+    """Half of the 95 % interval as messages have it; all noise counts as scatter, which errs towards caution."""
+    if sd_mm_yr is None or n_epochs is None:
+        return None
+    half = float(half_interval(0.975, n_epochs, sd_mm_yr, 0.0))
+    return half if isfinite(half) else None
 
 
 def _read_only_engine(url: str, role: str | None) -> Engine:
@@ -209,8 +224,9 @@ GROUP BY value.blind ORDER BY value.blind
 _POINT = """
 SELECT point.id AS point_id,
        ST_X(point.geom) AS longitude, ST_Y(point.geom) AS latitude,
-       velocity_mm_yr, velocity_sd_mm_yr, velocity_150d_mm_yr, velocity_150d_sd_mm_yr,
-       velocity_365d_mm_yr, velocity_365d_sd_mm_yr, displacement_mm AS last_displacement_mm,
+       velocity_mm_yr, velocity_sd_mm_yr, velocity_epochs, velocity_150d_mm_yr, velocity_150d_sd_mm_yr,
+       velocity_150d_epochs, velocity_365d_mm_yr, velocity_365d_sd_mm_yr, velocity_365d_epochs,
+       displacement_mm AS last_displacement_mm,
        temporal_coherence, observations, reliable, why_not, zone_id, blind
 FROM sagwatch.point
 JOIN sagwatch.track ON track.id = point.track_id

@@ -103,10 +103,11 @@ CREATE VIEW analyst.reference_points AS
 SELECT
     track.site, track.name AS track, track.reference_latitude AS latitude, track.reference_longitude AS longitude,
     track.reference_reason AS reason, track.reference_pinned_at AS pinned_at, change.who, change.why,
-    change.old_latitude, change.old_longitude,
+    change.old_latitude, change.old_longitude, site.config #>> '{datum,refer_to}' AS refer_to,
     coalesce((revision.reference_row, revision.reference_column) = (track.reference_row, track.reference_column), false)
         AS in_force
 FROM sagwatch.track
+JOIN sagwatch.site ON site.name = track.site
 LEFT JOIN sagwatch.revision ON revision.id = track.head_revision_id
 LEFT JOIN LATERAL (
     SELECT * FROM sagwatch.reference_change
@@ -114,7 +115,9 @@ LEFT JOIN LATERAL (
 ) AS change ON true
 WHERE track.archived_at IS NULL AND track.reference_row IS NOT NULL;
 COMMENT ON VIEW analyst.reference_points IS
-    'The place that all displacements of a track refer to, why it was taken, and the last act that moved it, if any.';
+    'The place at which the interferograms of a track are tied together, why it was taken, and the last act that moved it, if any.';
+COMMENT ON COLUMN analyst.reference_points.refer_to IS
+    'What displacements refer to: point (this place), or steady_ground (the mean of all ground that is coherent, does not move and lies off the faces).';
 COMMENT ON COLUMN analyst.reference_points.in_force IS
     'False: what is published does not refer to it yet; the next run solves the track anew.';
 
@@ -142,4 +145,4 @@ WHERE track.archived_at IS NULL AND candidate.ranked_at = (
     SELECT max(ranked_at) FROM sagwatch.reference_candidate AS newest WHERE newest.track_id = candidate.track_id
 );
 COMMENT ON VIEW analyst.stable_points IS
-    'Places that were fit to be the reference point, best first, and how they move against it now: if all of them move alike, it is the reference that moves. `python -m sagwatch re-reference SITE TRACK --rank N` takes one of them.';
+    'Places that were fit to be the reference point, best first, and how they move now: if all of them move alike, it is the reference that moves. `python -m sagwatch re-reference SITE TRACK --rank N` takes one of them.';

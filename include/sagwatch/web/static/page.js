@@ -26,8 +26,8 @@ function say(problem) { $("notice").textContent = problem ? problem.message : ""
 
 const day = (text) => (text ? text.slice(0, 10) : "none yet");
 const moment = (text) => (text ? `${text.slice(0, 10)} ${text.slice(11, 16)} UTC` : "none yet");
-export const rate = (value, sd) => value === null || value === undefined ? "not enough data"
-  : `${value.toFixed(1)} ± ${sd === null || sd === undefined ? "?" : (1.96 * sd).toFixed(1)} mm/yr`;
+export const rate = (value, half) => value === null || value === undefined ? "not enough data"
+  : `${value.toFixed(1)} ± ${half === null || half === undefined ? "?" : half.toFixed(1)} mm/yr`;
 
 // ---- choosing ---------------------------------------------------------------------------------------------------
 
@@ -60,6 +60,7 @@ async function chooseTrack() {
   state.track = state.site.tracks.find((track) => track.name === $("track").value);
   $("history-body").replaceChildren(element("p", "hint", "Click a pixel of the map."));
   state.map.forget();
+  readout(null);
   await Promise.all([showVelocities(), showZones(), showBlindSpots()]);
 }
 
@@ -138,9 +139,9 @@ async function showHistory({ row, column }) {
   if (!answer.ok) throw new Error(`The server answered ${answer.status}.`);
   const point = await answer.json();
   const table = element("table");
-  for (const [name, value] of [["Last 150 days", rate(point.velocity_150d_mm_yr, point.velocity_150d_sd_mm_yr)],
-    ["Last 365 days", rate(point.velocity_365d_mm_yr, point.velocity_365d_sd_mm_yr)],
-    ["Whole record", rate(point.velocity_mm_yr, point.velocity_sd_mm_yr)],
+  for (const [name, value] of [["Last 150 days", rate(point.velocity_150d_mm_yr, point.velocity_150d_half_interval_mm_yr)],
+    ["Last 365 days", rate(point.velocity_365d_mm_yr, point.velocity_365d_half_interval_mm_yr)],
+    ["Whole record", rate(point.velocity_mm_yr, point.velocity_half_interval_mm_yr)],
     ["Reliable", point.reliable ? "yes" : `no: ${point.why_not ?? "see the documentation"}`],
     ...(point.blind ? [["Blind spot", point.blind]] : []),
     ["Point", `${point.point_id} at ${point.latitude.toFixed(5)} N, ${point.longitude.toFixed(5)} E`]]) {
@@ -150,7 +151,7 @@ async function showHistory({ row, column }) {
   }
   body.replaceChildren(historyChart(point.dates, point.displacement_mm, point.provisional), table,
     element("p", "fine", `Line-of-sight displacement since the first date; velocities with 95 % intervals.${point.provisional.includes(true)
-      ? " Hollow points are provisional: better weather or orbit data will replace what they stand on." : ""}`));
+      ? " Hollow points are provisional: better weather or orbit data may replace what they stand on." : ""}`));
 }
 
 // ---- alerts -----------------------------------------------------------------------------------------------------
