@@ -16,7 +16,7 @@ from sagwatch.domain.ids import content_sha256
 from sagwatch.engine import manifest as manifest_module
 from sagwatch.engine import update as update_module
 from sagwatch.engine.files import sha256_of
-from sagwatch.engine.manifest import MANIFEST, ReferencePoint, RevisionSettings, read_manifest
+from sagwatch.engine.manifest import MANIFEST, ReferencePoint, RevisionSettings, read_manifest, write_manifest
 from sagwatch.engine.mintpy_programs import compare_with_mintpy
 from sagwatch.engine.revision import read_revision, solve_past, verify
 from sagwatch.engine.store import TrackStore
@@ -132,6 +132,21 @@ def test_other_settings_or_another_reference_are_solved_from_the_beginning(track
 
     assert read_manifest(other).first_solved == 0
     assert read_manifest(moved).first_solved == 0
+
+
+@pytest.mark.parametrize("solver", [{}, {"solver": "1"}])
+def test_checkpoints_of_an_earlier_solver_are_read_but_not_taken_up(track, solver):
+    before = build(track, 1, until(track, track.dates[30]))
+    manifest = read_manifest(before)
+    packages = {name: version for name, version in manifest.versions.items() if name != "solver"}
+    write_manifest(before, replace(manifest, versions=packages | solver))
+
+    after = build(track, 2, until(track, track.dates[31]))
+    last = build(track, 3, until(track, track.dates[32]))
+
+    assert read_revision(before).los_m().shape[0] == 31
+    assert read_manifest(after).first_solved == 0
+    assert read_manifest(last).first_solved > 0
 
 
 def test_a_damaged_checkpoint_or_block_is_not_taken_up(track, caplog):

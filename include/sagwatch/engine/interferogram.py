@@ -5,7 +5,9 @@ Each file is a MintPy stack of one pair, so every MintPy tool can look at it by 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -179,8 +181,31 @@ def open_hdf5(path: Path) -> h5py.File:
     BadRevisionError
         It is missing or damaged.
     """
-    try:
+    with _explained(path):
         return h5py.File(path, "r")
+
+
+@contextmanager
+def look_into(path: Path) -> Iterator[h5f.FileID]:
+    """Open a file of the store for one short look; on the low level, which is several times faster.
+
+    Raises
+    ------
+    BadRevisionError
+        It is missing or damaged.
+    """
+    with _explained(path):
+        file = h5f.open(os.fsencode(path), h5f.ACC_RDONLY)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise BadRevisionError(f"{path} is missing; restore it from a backup or fetch it again") from None
     except OSError as problem:

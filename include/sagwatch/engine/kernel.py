@@ -41,16 +41,16 @@ because numba compiles a cached function anew when its own file changes, not whe
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-# Pixels are read so many at a time, because short reads far apart wait for memory; they are solved in tiles whose
-# working space stays in a core's own cache.
-GROUP_PIXELS = 512
-_CACHE_BYTES, _SMALLEST_TILE = 6_000_000, 128
+# Pixels are solved so many at a time: fewer wait more often for memory far apart, more need more of a core's caches.
+TILE_PIXELS = 512
+# Rows of the working space that lie a power of two apart would compete for the same few places of a cache.
+_PADDING = 16
 WEIGHT_VARIANCE, WEIGHT_FISHER, WEIGHT_COHERENCE, WEIGHT_NONE = range(4)
 
 # Rows of a checkpoint's float64 array; the rows of the mesh follow from BLOCK on. REAL lacks 1 for each observation.
@@ -73,6 +73,11 @@ _C0, _C1, _C2, _C3 = np.float32(1), np.float32(-1 / 2), np.float32(1 / 24), np.f
 _C4, _C5, _C6 = np.float32(1 / 40320), np.float32(-1 / 3628800), np.float32(1 / 479001600)
 _S1, _S2, _S3 = np.float32(-1 / 6), np.float32(1 / 120), np.float32(-1 / 5040)
 _S4, _S5 = np.float32(1 / 362880), np.float32(-1 / 39916800)
+
+
+# Functions that are a few loops over the pixels of a tile become part of their callers, and count no references to
+# arrays: to hand over some twenty arrays, and to count, costs as much as the loops. They cannot make arrays.
+_LOOPS: dict[str, Any] = {"cache": True, "nogil": True, "forceinline": True, "_nrt": False}
 
 
 class Window(NamedTuple):
@@ -148,15 +153,17 @@ class Result(NamedTuple):
 class Tile(NamedTuple):
     """Working space of one thread; the last axis is the pixel within the tile.
 
-    ``mesh[j, d]`` is the conductance between the epochs j and j + d + 1; once j is eliminated, the share of the later
-    one in the position of j. ``position`` is the right-hand side at first. ``quality`` holds the sum of the coherences
-    of the pairs before each checkpoint, and of all, and the number of those that are no number. ``ends`` counts the
-    parts that end; ``lonely`` lists epoch and pixel where pairs pass over an epoch without a pair, by rising epoch;
-    ``interlocked`` pixels have other parts that pairs of another part pass over.
+    ``y`` is 0 where a pair has not seen the pixel. ``w`` and ``bins`` are those of one pair. ``quality`` is the sum of
+    the coherences so far, and how many are no number. ``mesh[j, d]`` is the conductance between the epochs j and
+    j + d + 1; once j is eliminated, the share of the later one in the position of j. ``position`` is the right-hand
+    side at first. ``ends`` counts the parts that end; ``lonely`` lists epoch and pixel where pairs pass over an epoch
+    without a pair, by rising epoch; ``interlocked`` pixels have other parts that pairs of another part pass over.
     """
 
     y: NDArray[np.float32]
     w: NDArray[np.float32]
+    bins: NDArray[np.uint32]
+    table: NDArray[np.float32]
     quality: NDArray[np.float64]
     mesh: NDArray[np.float64]
     position: NDArray[np.float64]
@@ -187,60 +194,39 @@ def count_rows(reach: int) -> int:
     return RIM + 2 * (reach + 1)
 
 
-def tile_pixels(window: Window) -> int:
-    """Pixels of a tile, a divisor of `GROUP_PIXELS`."""
-    n_epochs, n_pairs = window.years.size, window.earlier.size
-    bytes_per_pixel = 8 * n_pairs + 8 * n_epochs * (window.bandwidth + 2)
-    size = GROUP_PIXELS
-    while size > _SMALLEST_TILE and size * bytes_per_pixel > _CACHE_BYTES:
-        size //= 2
-    return size
-
-
 @njit(cache=True, nogil=True)
-def solve_range(first, last, size, window, rules, times, given, result):
-    """Solve the pixels ``first`` to ``last`` (exclusive) in tiles of ``size``; fill in their columns of ``result``."""
-    n_pairs, n_epochs, n_emitted = given.phase.shape[0], window.years.shape[0], window.emit.shape[0]
-    in_group = GROUP_PIXELS // size
-    y = np.zeros((in_group, n_pairs, size), np.float32)
-    w = np.zeros((in_group, n_pairs, size), np.float32)
-    quality = np.empty((in_group, n_emitted + 1, 2, size))
-    mesh = np.empty((n_epochs, window.bandwidth, size))
-    position = np.empty((n_epochs, size))
-    touched = np.empty((n_epochs, size), np.float32)
-    wave, inverse, ends = np.empty((3, size), np.float32), np.empty(size), np.empty(size)
-    lonely, n_lonely = np.empty((n_epochs * size, 2), np.int32), np.zeros(1, np.int64)
+def solve_range(first, last, window, rules, times, given, result):
+    """Solve the pixels ``first`` to ``last`` (exclusive) tile by tile; fill in their columns of ``result``."""
+    n_pairs, n_epochs, size = given.phase.shape[0], window.years.shape[0], TILE_PIXELS + _PADDING
+    table = np.zeros(_UNSEEN_BIN + 1, np.float32)
+    table[:_UNSEEN_BIN] = rules.table
     flags = np.empty((3, size), np.bool_)
-    for group in range(first, last, GROUP_PIXELS):
-        _load(group, min(GROUP_PIXELS, last - group), window, given, rules, y, w, quality)
-        for k in range(in_group):
-            start = group + k * size
-            width = min(size, last - start)
-            if width <= 0:
-                break
-            tile = Tile(
-                y[k],
-                w[k],
-                quality[k],
-                mesh,
-                position,
-                touched,
-                wave,
-                inverse,
-                ends,
-                lonely,
-                n_lonely,
-                flags[0],
-                flags[1],
-                flags[2],
-            )
-            _solve_tile(start, width, window, rules, times, given, tile, result)
+    tile = Tile(
+        np.empty((n_pairs, size), np.float32),
+        np.empty(size, np.float32),
+        np.empty(size, np.uint32),
+        table,
+        np.empty((2, size)),
+        np.empty((n_epochs, window.bandwidth, size)),
+        np.empty((n_epochs, size)),
+        np.empty((n_epochs, size), np.float32),
+        np.empty((3, size), np.float32),
+        np.empty(size),
+        np.empty(size),
+        np.empty((n_epochs * size, 2), np.int32),
+        np.zeros(1, np.int64),
+        flags[0],
+        flags[1],
+        flags[2],
+    )
+    for start in range(first, last, TILE_PIXELS):
+        _solve_tile(start, min(TILE_PIXELS, last - start), window, rules, times, given, tile, result)
 
 
 @njit(cache=True, nogil=True)
 def _solve_tile(start, width, window, rules, times, given, tile, result):
     _begin(start, width, window, given, tile)
-    _eliminate(start, width, window, given, tile, result)
+    _eliminate(start, width, window, rules, given, tile, result)
     _substitute(start, width, given, tile)
     for t in range(width):
         result.parts[start + t] = given.counts[CLOSED_PARTS, start + t] + np.int64(tile.ends[t])
@@ -268,32 +254,16 @@ def _place_lonely_epochs(window, tile):
         tile.position[m, t] = before + share * (tile.position[after, t] - before)
 
 
-@njit(cache=True, nogil=True)
-def _load(start, width, window, given, rules, y, w, quality):
-    """Reference the phases of a group; a missing observation gets weight 0 and value 0. Sum the coherences."""
-    size = y.shape[2]
-    table = np.zeros(_UNSEEN_BIN + 1, np.float32)
-    table[:_UNSEEN_BIN] = rules.table
-    bins = np.empty(size, np.uint32)
-    quality[:] = 0.0
-    emitted = 0
-    for i in range(given.phase.shape[0]):
-        while emitted < window.emit.shape[0] and i == window.first_pair[window.emit[emitted]]:
-            quality[:, emitted + 1] = quality[:, emitted]
-            emitted += 1
-        for k in range(-(-width // size)):
-            here = start + k * size
-            there = min(here + size, start + width)
-            phase, coherence = given.phase[i, here:there], given.coherence[i, here:there]
-            _load_pair(phase, coherence, given.reference[i], rules, y[k, i], w[k, i])
-            _weigh(there - here, rules, table, bins, w[k, i])
-            _add_coherence(coherence, quality[k, emitted, 0], quality[k, emitted, 1])
-    # A checkpoint after the last pair's earlier epoch has seen all of them.
-    for rest in range(emitted, window.emit.shape[0]):
-        quality[:, rest + 1] = quality[:, rest]
+@njit(**_LOOPS)
+def _load_pair(start, width, i, rules, given, tile):
+    """Reference the phases of a pair, weigh them, and add its coherences to their sum."""
+    phase, coherence = given.phase[i, start : start + width], given.coherence[i, start : start + width]
+    _refer(phase, coherence, given.reference[i], rules, tile.y[i], tile.w)
+    _weigh(width, rules, tile.table, tile.bins, tile.w)
+    _add_coherence(coherence, tile.quality[0], tile.quality[1])
 
 
-@njit(cache=True, nogil=True)
+@njit(**_LOOPS)
 def _add_coherence(coherence, total, unknown):
     """MintPy's average leaves out what is no number; that is rare, and counted only where there is any."""
     endless = np.float32(np.inf)
@@ -307,9 +277,9 @@ def _add_coherence(coherence, total, unknown):
             unknown[t] += 0.0 if abs(coherence[t]) < endless else 1.0
 
 
-@njit(cache=True, nogil=True)
-def _load_pair(phase, coherence, reference, rules, y, w):
-    """Referenced phase; coherence in place of the weight, 0 where nothing is seen."""
+@njit(**_LOOPS)
+def _refer(phase, coherence, reference, rules, y, w):
+    """Referenced phase, 0 where nothing is seen; coherence in place of the weight."""
     zero, endless = np.float32(0.0), np.float32(np.inf)
     for t in range(phase.shape[0]):
         u = phase[t]
@@ -321,7 +291,7 @@ def _load_pair(phase, coherence, reference, rules, y, w):
         w[t] = max(c, _LOWEST_COHERENCE) if seen else zero
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**_LOOPS, error_model="numpy")
 def _weigh(width, rules, table, bins, w):
     """Turn coherences into weights."""
     zero, unseen = np.float32(0.0), np.uint32(_UNSEEN_BIN)
@@ -347,6 +317,9 @@ def _begin(start, width, window, given, tile):
     """Lay the checkpoint's block under the epochs that it reaches."""
     tile.ends[:] = 0.0
     tile.n_lonely[0] = 0
+    for t in range(width):
+        tile.quality[0, t] = given.floats[COHERENCE, start + t]
+        tile.quality[1, t] = 0.0
     tile.interlocked[:], tile.open[:], tile.held[:] = False, False, False
     for m in range(tile.mesh.shape[1] + 1):
         _clear(m, tile)
@@ -364,7 +337,7 @@ def _begin(start, width, window, given, tile):
             tile.position[j, t] = given.floats[row + j, start + t]
 
 
-@njit(cache=True, nogil=True)
+@njit(**_LOOPS)
 def _clear(m, tile):
     """Make an epoch's rows ready; just before they are needed, while they come into the core's cache anyway."""
     if m < tile.mesh.shape[0]:
@@ -374,7 +347,7 @@ def _clear(m, tile):
 
 
 @njit(cache=True, nogil=True)
-def _eliminate(start, width, window, given, tile, result):
+def _eliminate(start, width, window, rules, given, tile, result):
     """Add the pairs in time order and eliminate epoch after epoch; write down the block at each checkpoint."""
     n_epochs, bandwidth = tile.mesh.shape[0], tile.mesh.shape[1]
     emitted = 0
@@ -383,6 +356,7 @@ def _eliminate(start, width, window, given, tile, result):
             _emit_block(start, width, window, given, tile, result, emitted)
             emitted += 1
         for i in range(window.first_pair[j], window.first_pair[j + 1]):
+            _load_pair(start, width, i, rules, given, tile)
             _lay_pair(width, tile, i, j, window.later[i])
         reach = min(bandwidth, n_epochs - 1 - j)
         if _eliminate_epoch(width, tile, j, reach) > 0:
@@ -390,13 +364,13 @@ def _eliminate(start, width, window, given, tile, result):
         _clear(j + bandwidth + 1, tile)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@njit(**_LOOPS, fastmath={"contract"})
 def _lay_pair(width, tile, i, a, b):
     """Add a pair to the mesh and to the right-hand side.
 
     Several short loops here and below, not one: the compiler vectorises a loop only while the arrays in it are few.
     """
-    y, w = tile.y[i], tile.w[i]
+    y, w = tile.y[i], tile.w
     one, none = np.float32(1.0), np.float32(0.0)
     link, touched_a, touched_b = tile.mesh[a, b - a - 1], tile.touched[a], tile.touched[b]
     for t in range(width):
@@ -411,7 +385,7 @@ def _lay_pair(width, tile, i, a, b):
         after[t] += pull
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@njit(**_LOOPS, error_model="numpy", fastmath={"contract"})
 def _eliminate_epoch(width, tile, j, reach):
     """Replace epoch j by links between its neighbours; return in how many pixels it has none, so that a part ends."""
     inverse, pull = tile.inverse, tile.position[j]
@@ -440,25 +414,36 @@ def _eliminate_epoch(width, tile, j, reach):
     return n_ended
 
 
-@njit(cache=True, nogil=True)
+@njit(**_LOOPS)
 def _end_parts(width, tile, j, reach):
     """Note where epoch j is the last one of its part."""
-    last = tile.mesh.shape[0] - 1
+    inverse, ends, link = tile.inverse, tile.ends, tile.mesh[j, 0]
+    crossing, none = tile.wave[0], np.float32(0.0)
+    crossing[:] = none
+    for d in range(1, reach + 1):
+        touched = tile.touched[j + d]
+        for t in range(width):
+            crossing[t] += touched[t]
     for t in range(width):
-        if tile.inverse[t] == 0.0:
-            tile.ends[t] += 1.0
-            crossed = False
-            for d in range(1, reach + 1):
-                crossed |= tile.touched[j + d, t] > np.float32(0.0)
-            if not crossed:
-                # No pair crosses the step to the next epoch: it is 0, and both move together.
-                if j < last:
-                    tile.mesh[j, 0, t] = 1.0
-            elif j > 0 and tile.touched[j, t] == np.float32(0.0):
+        ends[t] += 1.0 if inverse[t] == 0.0 else 0.0
+    for t in range(width):
+        crossing[t] = crossing[t] if inverse[t] == 0.0 else none
+    for t in range(width):
+        # No pair crosses the step to the next epoch: it is 0, and both move together.
+        link[t] += 1.0 if (inverse[t] == 0.0) & (crossing[t] == none) else 0.0
+    n_crossed = 0
+    for t in range(width):
+        n_crossed += 1 if crossing[t] > none else 0
+    t = 0
+    while n_crossed > 0:
+        if crossing[t] > none:
+            n_crossed -= 1
+            if j > 0 and tile.touched[j, t] == none:
                 tile.lonely[tile.n_lonely[0]] = j, t
                 tile.n_lonely[0] += 1
             else:
                 tile.interlocked[t] = True
+        t += 1
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
@@ -481,12 +466,16 @@ def _substitute(start, width, given, tile):
 
 @njit(cache=True, nogil=True)
 def _emit_block(start, width, window, given, tile, result, number):
-    """Write down what the pairs so far say about the epochs from here on, and which of them they connect.
+    """Write down what the pairs so far say: their coherence, the epochs from here on, and which of them they connect.
 
     Label 0 is an epoch that no pair so far touches; equal labels are connected by the pairs so far.
     """
     e, reach = window.emit[number], window.emit_reach[number]
     floats, counts = result.floats[number], result.counts[number]
+    for t in range(width):
+        floats[COHERENCE, start + t] = tile.quality[0, t]
+        known = window.first_pair[e] - tile.quality[1, t]
+        counts[N_COHERENCE, start + t] = given.counts[N_COHERENCE, start + t] + known
     row = BLOCK
     for j in range(reach):
         for d in range(reach - j):
@@ -527,7 +516,6 @@ def _finish(start, width, window, rules, times, given, tile, result):
     n_epochs = window.years.shape[0]
     sums = np.empty((BLOCK, width))
     numbers = np.zeros((RIM, width), np.float32)
-    touched = tile.touched
     for row in range(BLOCK):
         for t in range(width):
             sums[row, t] = given.floats[row, start + t]
@@ -541,18 +529,18 @@ def _finish(start, width, window, rules, times, given, tile, result):
             _add_epoch(width, window, tile, sums, j)
             # The first epoch of the record is exempt from MintPy's redundancy test.
             if j - 1 + window.n_before > 0:
-                _test_redundancy(width, touched[j - 1], rules, numbers[MEETS])
+                _test_redundancy(width, tile.touched[j - 1], rules, numbers[MEETS])
         if emitted < window.emit.shape[0] and window.emit[emitted] == j:
             _emit_sums(start, width, window, given, tile, result, emitted, sums, numbers)
             emitted += 1
         if window.first_pair[j] < window.first_pair[j + 1]:
             _add_pairs(width, window, tile, sums, numbers, j)
     if n_epochs - 1 + window.n_before > 0:
-        _test_redundancy(width, touched[n_epochs - 1], rules, numbers[MEETS])
-    _write(start, width, window, rules, times, given, tile, result, sums, numbers, touched)
+        _test_redundancy(width, tile.touched[n_epochs - 1], rules, numbers[MEETS])
+    _write(start, width, window, rules, times, given, tile, result, sums, numbers)
 
 
-@njit(cache=True, nogil=True)
+@njit(**_LOOPS)
 def _test_redundancy(width, pairs, rules, meets):
     """A pixel fails for good if one epoch has fewer pairs than MintPy asks for."""
     least, fails = np.float32(rules.least_pairs), np.float32(0.0)
@@ -560,7 +548,7 @@ def _test_redundancy(width, pairs, rules, meets):
         meets[t] = meets[t] if pairs[t] >= least else fails
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@njit(**_LOOPS, fastmath={"contract"})
 def _add_epoch(width, window, tile, sums, j):
     """Add an epoch to the sums from which lines are made."""
     year, year_before = window.years[j], window.years[j - 1]
@@ -578,7 +566,7 @@ def _add_epoch(width, window, tile, sums, j):
         first[t] += position[t] * year_before + before[t] * year
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@njit(**_LOOPS, fastmath={"contract"})
 def _add_pairs(width, window, tile, sums, numbers, a):
     """Add the pairs that begin at an epoch to the counts and to the sum of residual phasors, unweighted.
 
@@ -590,17 +578,17 @@ def _add_pairs(width, window, tile, sums, numbers, a):
     cosines[:], sines[:] = none, none
     seen, before = numbers[N_OBSERVATIONS], tile.position[a]
     for i in range(window.first_pair[a], window.first_pair[a + 1]):
-        y, w, after = tile.y[i], tile.w[i], tile.position[window.later[i]]
+        y, after = tile.y[i], tile.position[window.later[i]]
         for t in range(width):
             turns = (np.float64(y[t]) - (after[t] - before[t])) * _TURNS_PER_RADIAN
             angle[t] = turns - np.floor(turns + 0.5)
         for t in range(width):
             x = angle[t] * half
-            s = x * _sine_over_angle(x * x) if w[t] > none else none
+            s = x * _sine_over_angle(x * x) if y[t] != none else none
             cosines[t] += s * s
             sines[t] += s * _cosine(x * x)
         for t in range(width):
-            seen[t] += one if w[t] > none else none
+            seen[t] += one if y[t] != none else none
     real, imaginary = sums[REAL], sums[IMAGINARY]
     for t in range(width):
         real[t] -= two * cosines[t]
@@ -629,28 +617,25 @@ def _measure_change(start, width, window, rules, given, tile, result):
 
 @njit(cache=True, nogil=True)
 def _emit_sums(start, width, window, given, tile, result, number, sums, numbers):
-    """Write down the sums of a checkpoint; the block is there already."""
+    """Write down the sums of a checkpoint; its block and its coherence are there already."""
     e, reach = window.emit[number], window.emit_reach[number]
-    n_pairs = window.first_pair[e]
     floats, counts = result.floats[number], result.counts[number]
     frozen = _frozen_row(reach)
     for t in range(width):
-        for row in range(BLOCK):
+        for row in range(REAL, COHERENCE):
             floats[row, start + t] = sums[row, t]
         floats[BASE, start + t] = tile.position[e, t]
-        floats[COHERENCE, start + t] += tile.quality[number, 0, t]
         floats[DRIFT, start + t] = result.left_out_m[start + t]
         for b in range(1, reach + 1):
             floats[frozen + b - 1, start + t] = tile.position[e + b, t] - tile.position[e, t]
         counts[N_OBSERVATIONS, start + t] = numbers[N_OBSERVATIONS, t]
         known = numbers[N_OBSERVATIONS, t] > 0.0
         counts[FIRST_SEEN, start + t] = _first_seen(start, t, window, given, tile) if known else 0
-        counts[N_COHERENCE, start + t] = numbers[N_COHERENCE, t] + (n_pairs - tile.quality[number, 1, t])
         counts[LEADS_ON, start + t] = 0
         counts[MEETS, start + t] = numbers[MEETS, t]
     for i in range(window.first_pair[e], window.first_pair[e + 1]):
         for t in range(width):
-            counts[LEADS_ON, start + t] |= tile.w[i, t] > 0.0
+            counts[LEADS_ON, start + t] |= tile.y[i, t] != 0.0
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -666,7 +651,7 @@ def _first_seen(start, t, window, given, tile):
 
 
 @njit(cache=True, nogil=True)
-def _write(start, width, window, rules, times, given, tile, result, sums, numbers, touched):
+def _write(start, width, window, rules, times, given, tile, result, sums, numbers):
     """Fill in the result."""
     unknown = np.nan
     seen, scale = numbers[N_OBSERVATIONS], rules.metres_per_radian
@@ -675,19 +660,16 @@ def _write(start, width, window, rules, times, given, tile, result, sums, number
         for t in range(width):
             # Adding 0 turns -0 into 0.
             los_m[t] = position[t] * scale + 0.0 if seen[t] > 0.0 else unknown
-        counts, pairs = result.pairs_per_epoch[m, start : start + width], touched[m]
+        counts, pairs = result.pairs_per_epoch[m, start : start + width], tile.touched[m]
         for t in range(width):
             counts[t] = np.uint16(np.int32(pairs[t]))
-    last, n_pairs = window.emit.shape[0], window.earlier.shape[0]
+    n_pairs = window.earlier.shape[0]
     for t in range(width):
-        n, n_coherence = (
-            numbers[N_OBSERVATIONS, t],
-            numbers[N_COHERENCE, t] + n_pairs - tile.quality[last, 1, t],
-        )
+        n = numbers[N_OBSERVATIONS, t]
+        n_coherence = numbers[N_COHERENCE, t] + n_pairs - tile.quality[1, t]
         length = np.sqrt((n + sums[REAL, t]) ** 2 + sums[IMAGINARY, t] ** 2)
-        total = sums[COHERENCE, t] + tile.quality[last, 0, t]
         result.temporal_coherence[start + t] = length / n if n > 0.0 else unknown
-        result.mean_coherence[start + t] = total / n_coherence if n_coherence > 0.0 else unknown
+        result.mean_coherence[start + t] = tile.quality[0, t] / n_coherence if n_coherence > 0.0 else unknown
         result.n_observations[start + t] = n
         result.redundant[start + t] = n > 0.0 and numbers[MEETS, t] > 0.0
         if n == 0.0:

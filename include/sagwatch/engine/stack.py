@@ -15,13 +15,22 @@ from typing import Self
 
 import h5py
 import numpy as np
+from h5py import h5d, h5o, h5s, h5t
 from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from sagwatch.engine.checks import Finding
-from sagwatch.engine.interferogram import COHERENCE, COMPONENT, PHASE, PairKey, StoredInterferogram, open_hdf5
+from sagwatch.engine.interferogram import (
+    COHERENCE,
+    COMPONENT,
+    PHASE,
+    PairKey,
+    StoredInterferogram,
+    look_into,
+    open_hdf5,
+)
 from sagwatch.engine.network import Network
 from sagwatch.errors import BadRevisionError
 
@@ -145,22 +154,25 @@ class Stack:
         return block.reshape(len(self.members), -1)
 
     def _find_out(self, member: StoredInterferogram, row: int, column: int) -> KnownPair:
-        with open_hdf5(self.path(member)) as file:
-            phase, coherence = file[PHASE], file[COHERENCE]
+        with look_into(self.path(member)) as file:
+            phase, coherence = (h5d.open(file, name.encode()) for name in (PHASE, COHERENCE))
             for layer in (phase, coherence):
                 self._check_shape(member, layer)
-                if layer.id.get_offset() is None or layer.dtype != np.float32:
+                if layer.get_offset() is None or not layer.get_type().equal(h5t.IEEE_F32LE):
                     raise BadRevisionError(
                         f"{self.path(member)} is not laid out as Sagwatch writes it; fetch the product again"
                     )
+            here, value = phase.get_space(), np.empty((1, 1, 1), np.float32)
+            here.select_hyperslab((0, row, column), value.shape)
+            phase.read(h5s.create_simple(value.shape), here, value)
             return KnownPair(
-                float(phase[0, row, column]),
-                phase.id.get_offset(),
-                coherence.id.get_offset(),
-                COMPONENT in file,
+                float(value[0, 0, 0]),
+                phase.get_offset(),
+                coherence.get_offset(),
+                bool(h5o.exists_by_name(file, COMPONENT.encode())),
             )
 
-    def _check_shape(self, member: StoredInterferogram, layer: h5py.Dataset) -> None:
+    def _check_shape(self, member: StoredInterferogram, layer: h5py.Dataset | h5d.DatasetID) -> None:
         if layer.shape[1:] != self.shape:
             where = f"{self.path(member)} has {layer.shape[1:]} pixels, the track's grid {self.shape}"
             raise BadRevisionError(str(Finding(101, True, where)))

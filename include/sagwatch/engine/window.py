@@ -251,8 +251,7 @@ def solve_window(
     )
     # Mapped or copied, the kernel sees the same type, and is compiled once.
     given = given._replace(floats=_read_only(given.floats), counts=_read_only(given.counts))
-    size = kernel.tile_pixels(window)
-    arguments = (size, window, _rules(settings, effort), _times(network, years), given, result)
+    arguments = (window, _rules(settings, effort), _times(network, years), given, result)
     _share(n_pixels, effort.n_threads, arguments)
     checkpoints = tuple(
         Checkpoint(
@@ -437,8 +436,8 @@ def _share(n_pixels: int, threads: int, arguments: tuple[object, ...]) -> None:
 
 def _split(n_pixels: int, threads: int) -> Iterator[tuple[int, int]]:
     """Cut the pixels at tile borders into a few ranges per thread, so that no thread waits long for another."""
-    tiles = max(-(-n_pixels // kernel.GROUP_PIXELS), 1)
+    tiles = max(-(-n_pixels // kernel.TILE_PIXELS), 1)
     pieces = 1 if threads == 1 else min(4 * threads, tiles)
-    borders = [round(tiles * k / pieces) * kernel.GROUP_PIXELS for k in range(pieces + 1)]
+    borders = [round(tiles * k / pieces) * kernel.TILE_PIXELS for k in range(pieces + 1)]
     for first, last in pairwise(borders):
         yield first, min(last, n_pixels)
