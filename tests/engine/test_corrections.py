@@ -382,7 +382,6 @@ def test_a_final_delay_makes_a_new_revision_and_nothing_is_solved_again(track):
 
     assert second.manifest.id != first.manifest.id
     assert second.manifest.series == first.manifest.series, "the solver's blocks are the same files"
-    assert second.manifest.first_solved > 0
     moved = (
         np.nanmax(np.abs(second.los_with_topography_m() - first.los_with_topography_m()), axis=(1, 2)) > 1e-4
     )

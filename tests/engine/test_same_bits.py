@@ -64,7 +64,7 @@ def test_one_thread_and_many_give_the_same_bits_in_a_batch_and_in_updates():
 
     def history(threads: int) -> MemoryTrack:
         track, pairs = invent(4, 30, 3, 0.2)
-        track.effort = Effort(block_epochs=5, threads=threads)
+        track.effort = Effort(block_epochs=5, settling_pairs=7, threads=threads)
         for last in (24, 25, 27, 29):
             days = sorted({day for pair in pairs for day in pair})
             track.update(frozenset(pair for pair in pairs if pair[1] <= days[last]))
