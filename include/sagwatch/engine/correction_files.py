@@ -160,7 +160,7 @@ def check_corrections(folder: Path, manifest: Manifest) -> list[Finding]:
     found, corrections = [], read_corrections(folder)
     if corrections.ramp is not None and settings.ramp != "none":
         scene = read_scene(folder, manifest)
-        shares = eaten_by_ramp(scene, settings.ramp, manifest.grid.pixel_m)
+        shares = eaten_by_ramp(scene, settings.ramp, manifest.grid.pixel_m, refer_to=settings.refer_to)
         if (share := float(shares.max())) > MOST_EATEN_BY_RAMP:
             row, column = np.unravel_index(int(shares.argmax()), shares.shape)
             longitude, latitude = manifest.grid.lon_lat(int(row), int(column))
@@ -169,7 +169,8 @@ def check_corrections(folder: Path, manifest: Manifest) -> list[Finding]:
                 f"(standard deviation) for a tilt, most at {latitude:.4f} N, {longitude:.4f} E"
             )
             found.append(Finding(120, False, where))
-        share = taken_by_ramp(manifest.epochs, corrections.ramp, scene, _trusted_velocity(folder))
+        velocity_m_yr = _trusted_velocity(folder)
+        share = taken_by_ramp(manifest.epochs, corrections.ramp, scene, velocity_m_yr, settings.refer_to)
         if share > MOST_EATEN_BY_RAMP:
             where = (
                 f"the {settings.ramp} ramps grow with time, as air and orbits do not: "
