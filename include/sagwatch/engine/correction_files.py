@@ -199,6 +199,14 @@ def corrected_by_average(folder: Path, manifest: Manifest) -> list[date]:
     return [day for day, told in zip(manifest.epochs, stood_in, strict=True) if told]
 
 
+def topography_state(folder: Path, manifest: Manifest) -> str:
+    """``off``, ``estimated``, or ``not yet``: there are too few acquisitions, or their baselines are all alike."""
+    settings = correction_settings(manifest)
+    if settings is None or settings.topography_order is None:
+        return "off"
+    return "not yet" if read_corrections(folder).per_baseline is None else "estimated"
+
+
 def _trusted_velocity(folder: Path) -> NDArray[np.float32]:
     with open_hdf5(folder / VELOCITIES[0]) as file:
         velocity_m_yr = file["velocity"][:]

@@ -20,7 +20,7 @@ from sagwatch.domain.orbits import Orbits
 from sagwatch.domain.provisional import EpochInputs
 from sagwatch.domain.site import Site, Track
 from sagwatch.engine.checks import Finding, check_reference, pieces, refuse
-from sagwatch.engine.correction_files import check_corrections, corrected_by_average
+from sagwatch.engine.correction_files import check_corrections, corrected_by_average, topography_state
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.interferogram import COHERENCE, StoredInterferogram
 from sagwatch.engine.manifest import (
@@ -327,6 +327,7 @@ def _next_revision(
                 "pairs": len(members),
                 "epochs": len(stack.dates),
                 "average_correction": [f"{day}" for day in corrected_by_average(folder, manifest)],
+                "topography": topography_state(folder, manifest),
             },
             inputs=epoch_inputs(
                 site,

@@ -26,7 +26,8 @@ SELECT
     epoch.troposphere,
     epoch.orbits,
     revision.number AS revision_number,
-    coalesce(revision.summary -> 'average_correction' ? epoch.date::text, false) AS average_correction
+    coalesce(revision.summary -> 'average_correction' ? epoch.date::text, false) AS average_correction,
+    revision.summary ->> 'topography' AS topography
 FROM sagwatch.track
 JOIN sagwatch.site ON site.name = track.site
 JOIN sagwatch.revision ON revision.id = track.head_revision_id
@@ -40,6 +41,8 @@ COMMENT ON COLUMN analyst.epochs.troposphere IS
 COMMENT ON COLUMN analyst.epochs.orbits IS 'precise, restituted (quick, replaced after about three weeks), unknown.';
 COMMENT ON COLUMN analyst.epochs.average_correction IS
     'True: it shows too little steady ground, so the average ramp (or dependence on height) of the other acquisitions was taken away in place of its own.';
+COMMENT ON COLUMN analyst.epochs.topography IS
+    'Residual topography: estimated; not yet (too few acquisitions, so nothing is taken away); off (the site wants none); NULL in revisions older than this column.';
 
 CREATE VIEW analyst.weather AS
 SELECT
