@@ -55,9 +55,9 @@ from benchmarks.accuracy_scores import (
     velocity_mm_yr,
 )
 from benchmarks.accuracy_weather import weather_hour, write_weather
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.blind_spots import Blind
 from sagwatch.domain.delay import DelayState
-from sagwatch.domain.site import AlertRules
 from sagwatch.engine.interferogram import read_attributes
 from sagwatch.steps.judge import Solution, ground_view
 

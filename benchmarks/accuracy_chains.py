@@ -15,9 +15,10 @@ from benchmarks.accuracy_mine import SeenMine
 from benchmarks.accuracy_mintpy import MASK, RAW, TROPOSPHERE, MintPyChain
 from benchmarks.accuracy_scores import Pixel, referenced
 from benchmarks.accuracy_weather import write_weather
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.blind_spots import Blind, blind_spots, record_steps
 from sagwatch.domain.delay import DelayState, StoredDelay
-from sagwatch.domain.site import AlertRules, CorrectionRules, DatumRules
+from sagwatch.domain.stack_rules import CorrectionRules, DatumRules
 from sagwatch.engine.closure import Triangle
 from sagwatch.engine.closure_files import Phases
 from sagwatch.engine.corrections import CorrectionSettings

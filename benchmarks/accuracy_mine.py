@@ -23,7 +23,7 @@ from sagwatch.adapters.product_zip import unpack_product
 from sagwatch.domain.acquisition import Acquisition
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.network import plan_network
-from sagwatch.domain.site import NetworkRules
+from sagwatch.domain.stack_rules import NetworkRules
 from sagwatch.engine.geometry import Geometry
 from sagwatch.engine.hyp3_attributes import parse_parameters, product_attributes
 from sagwatch.engine.interferogram import Layers, StoredInterferogram

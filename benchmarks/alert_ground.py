@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft2, rfft2
 
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.judge import judge
 from sagwatch.domain.judgement import GroundView, Judged, WatchState
-from sagwatch.domain.site import AlertRules
 from sagwatch.steps.judge import Solution, ground_view
 
 PIXEL_M = 80.0

@@ -40,8 +40,8 @@ from benchmarks.alert_ground import (
     live_through,
     stream,
 )
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.judgement import Judged
-from sagwatch.domain.site import AlertRules
 from sagwatch.domain.windows import student_quantile
 from sagwatch.steps.judge import Solution, ground_view
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from shapely import Polygon, contains_xy
 
 from benchmarks.accuracy_mine import PATH, SeenMine, Span, scenario_of
-from sagwatch.domain.site import CorrectionRules
+from sagwatch.domain.stack_rules import CorrectionRules
 from sagwatch.engine.corrections import CorrectionSettings, Scene, estimate
 from sagwatch.engine.eaten import eaten_by_ramp, eaten_by_topography
 from sagwatch.engine.steady_ground import steady_ground

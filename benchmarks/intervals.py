@@ -22,7 +22,7 @@ from benchmarks.accuracy import MINE, WINDOWS, _ends
 from benchmarks.accuracy_chains import Stack, make_stack
 from benchmarks.accuracy_mine import SeenMine, scenario_of
 from benchmarks.accuracy_scores import reach, referenced, stable_ground, velocity_mm_yr
-from sagwatch.domain.site import AlertRules
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.engine.corrections import CorrectionSettings
 from sagwatch.steps.judge import Solution, ground_view
 

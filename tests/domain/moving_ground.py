@@ -9,9 +9,9 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.judgement import Judged, WatchState
-from sagwatch.domain.site import AlertRules
 from sagwatch.steps.judge import Solution, judge_settled
 
 PIXEL_M = 80.0

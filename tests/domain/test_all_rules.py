@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from shapely.geometry import box, mapping
 
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.judgement import Judged, WatchState
 from sagwatch.domain.mine import Mine
-from sagwatch.domain.site import AlertRules, Asset
+from sagwatch.domain.mine_plan import Asset
 from sagwatch.steps.judge import Solution, judge_settled
 from tests.database.published import make_site
 from tests.domain.moving_ground import (

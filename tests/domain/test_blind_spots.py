@@ -20,8 +20,8 @@ from sagwatch.domain.blind_spots import (
 )
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.mine import Mine
+from sagwatch.domain.mine_plan import Face
 from sagwatch.domain.sentence import STEP_LIMIT_MM
-from sagwatch.domain.site import Face
 
 SIDE = 60
 GRID = Grid(epsg=32649, west=480_000, north=4_145_600, pixel_m=80, columns=SIDE, rows=SIDE)

@@ -8,7 +8,7 @@ import numpy as np
 from sagwatch.domain.coherence import Measured, Standing, stand
 from sagwatch.domain.network import connected_groups
 from sagwatch.domain.pair import Pair
-from sagwatch.domain.site import CoherenceRules
+from sagwatch.domain.stack_rules import CoherenceRules
 
 DAYS = [date(2019, 6, 10) + timedelta(days=12 * i) for i in range(8)]
 RULES = CoherenceRules(least_mean=0.1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sagwatch.domain.site import AlertRules
+from sagwatch.domain.alert_rules import AlertRules
 from tests.domain.moving_ground import Basin, history, invent_ground, live_through
 
 SMALL = (48, 48)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.ndimage import label
 
+from sagwatch.domain.alert_rules import AlertRules, WindowRules
 from sagwatch.domain.judgement import Judged, WatchState
 from sagwatch.domain.reasons import Reason
-from sagwatch.domain.site import AlertRules, WindowRules
 from sagwatch.engine.velocity import elapsed_years, fit_line
 from tests.domain.moving_ground import (
     DAYS_BETWEEN,

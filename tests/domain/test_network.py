@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sagwatch.domain.acquisition import Acquisition
 from sagwatch.domain.network import connected_groups, plan_network
-from sagwatch.domain.site import NetworkRules
+from sagwatch.domain.stack_rules import NetworkRules
 
 FIRST = date(2024, 1, 1)
 

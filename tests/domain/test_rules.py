@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sagwatch.domain.alert import advance, begin_alert
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.rules import ZoneWindow, levels_of, read_zone, rules_sha256
-from sagwatch.domain.site import AlertRules
 from sagwatch.domain.windows import WindowVelocity
 from sagwatch.domain.zones import MovingWindow
 from sagwatch.engine.velocity import fit_line

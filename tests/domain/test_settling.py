@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sagwatch.domain.acquisition import Acquisition, AcquisitionState
 from sagwatch.domain.settling import PairFacts, settle
-from sagwatch.domain.site import NetworkRules
+from sagwatch.domain.stack_rules import NetworkRules
 
 DAY = datetime(2024, 3, 1, 10, tzinfo=UTC)
 RULES = NetworkRules()

@@ -12,7 +12,7 @@ from shapely.geometry import mapping
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.influence import influence
 from sagwatch.domain.mine import Mine
-from sagwatch.domain.site import Asset, Face
+from sagwatch.domain.mine_plan import Asset, Face
 from sagwatch.domain.zone_shape import step_share, zone_shape
 from tests.database.published import make_site
 from tests.domain.moving_ground import invent_ground

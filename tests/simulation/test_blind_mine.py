@@ -9,8 +9,8 @@ import pytest
 from shapely.geometry import box
 
 from sagwatch.domain.blind_spots import GradientLimit, blind_spots, expected_step_mm, record_steps
+from sagwatch.domain.mine_plan import Face
 from sagwatch.domain.sentence import STEP_LIMIT_MM, WAVELENGTH_M
-from sagwatch.domain.site import Face
 from sagwatch.engine.solve import InversionSettings, Network, Observations, solve
 from sagwatch.simulation import ground, interferogram, motion
 from sagwatch.simulation.scenario import Scenario, read_scenario

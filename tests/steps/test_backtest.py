@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from sagwatch.__main__ import main
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.mine import Mine
-from sagwatch.domain.site import AlertRules, Face
+from sagwatch.domain.mine_plan import Face
 from sagwatch.steps.backtest import Outcome, backtest, draw, report
 from sagwatch.steps.judge import Solution
 from tests.database.published import make_site

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from sagwatch.domain.site import AlertRules
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.windows import WindowVelocity
 from sagwatch.engine.solve import InversionSettings, Network, Observations, solve
 from sagwatch.steps.judge import Solution, ground_view

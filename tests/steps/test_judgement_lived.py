@@ -18,10 +18,10 @@ from sqlalchemy import func, select
 
 from sagwatch.adapters.database import models
 from sagwatch.adapters.database.ledger import Ledger
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.judgement import Judged, WatchState
 from sagwatch.domain.message import Origin
 from sagwatch.domain.rules import rules_sha256
-from sagwatch.domain.site import AlertRules
 from sagwatch.steps.compose_messages import compose_messages
 from sagwatch.steps.judge import Solution, judge_settled
 from tests.database.published import make_revision, make_site

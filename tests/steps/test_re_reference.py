@@ -11,7 +11,8 @@ from sqlalchemy.exc import ProgrammingError
 
 from sagwatch.__main__ import main
 from sagwatch.adapters.database import models
-from sagwatch.domain.site import Face, ReferencePlace
+from sagwatch.domain.mine_plan import Face
+from sagwatch.domain.site import ReferencePlace
 from sagwatch.engine.revision import read_revision
 from sagwatch.errors import BadInputError
 from sagwatch.steps.check_health import check_health

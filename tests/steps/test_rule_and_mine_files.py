@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from sagwatch.adapters.mine_files import with_mine
 from sagwatch.adapters.site_files import read_rules, read_site
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.rules import rules_sha256
-from sagwatch.domain.site import AlertRules, Site
+from sagwatch.domain.site import Site
 from sagwatch.errors import SiteFileError
 from tests.database.published import make_site
 

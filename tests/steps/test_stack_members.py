@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sagwatch.domain.site import DatumRules
+from sagwatch.domain.stack_rules import DatumRules
 from sagwatch.steps.stack_members import correction_settings
 from tests.steps.small_site import small_site
 

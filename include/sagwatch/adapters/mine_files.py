@@ -14,7 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sagwatch.domain.site import Asset, Face, Site
+from sagwatch.domain.mine_plan import Asset, Face
+from sagwatch.domain.site import Site
 from sagwatch.errors import SiteFileError
 
 #: File names, and what a feature of each is.

@@ -11,7 +11,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sagwatch.adapters.mine_files import with_mine
-from sagwatch.domain.site import AlertRules, Site, Track
+from sagwatch.domain.alert_rules import AlertRules
+from sagwatch.domain.site import Site, Track
 from sagwatch.errors import SiteFileError
 
 _SUFFIXES = (".yaml", ".yml")

@@ -21,8 +21,8 @@ from shapely.geometry.base import BaseGeometry
 
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.mine import Mine
+from sagwatch.domain.mine_plan import Face
 from sagwatch.domain.sentence import STEP_LIMIT_MM
-from sagwatch.domain.site import Face
 from sagwatch.domain.zone_shape import ringed
 
 _DAYS_PER_YEAR = 365.25

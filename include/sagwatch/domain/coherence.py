@@ -8,7 +8,7 @@ from datetime import date
 
 from sagwatch.domain.network import connected_groups
 from sagwatch.domain.pair import Pair
-from sagwatch.domain.site import CoherenceRules
+from sagwatch.domain.stack_rules import CoherenceRules
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from sagwatch.domain.alert import (
     inherit,
     merge_alert,
 )
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.datum import DatumMotion
 from sagwatch.domain.footprint import centroid_lon_lat
 from sagwatch.domain.grid import Grid
@@ -33,7 +34,6 @@ from sagwatch.domain.mine import Mine
 from sagwatch.domain.reasons import point_reasons
 from sagwatch.domain.rules import ZoneWindow, read_zone
 from sagwatch.domain.sentence import event_sentence, rule_sentence
-from sagwatch.domain.site import AlertRules
 from sagwatch.domain.witness import Witness
 from sagwatch.domain.zone_rules import (
     Finding,

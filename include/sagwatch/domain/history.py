@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.alert import HISTORY_RULE, Reading
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.footprint import centroid_lon_lat
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.sentence import area_words, place_words
-from sagwatch.domain.site import AlertRules
 from sagwatch.domain.windows import WindowVelocity
 from sagwatch.domain.zone_rules import Finding
 

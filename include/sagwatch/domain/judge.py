@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sagwatch.domain.alert import (
     VELOCITY_RULE,
 )
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.contrast import local_contrast
 from sagwatch.domain.courtroom import Alerts, Courtroom
 from sagwatch.domain.datum import DatumMotion, common_mode_mm, datum_motion, is_shared
@@ -24,7 +25,6 @@ from sagwatch.domain.grid import Grid
 from sagwatch.domain.judgement import GroundView, Judged, WatchState
 from sagwatch.domain.mine import Mine
 from sagwatch.domain.rules import rules_sha256
-from sagwatch.domain.site import AlertRules
 from sagwatch.domain.zones import (
     MovingWindow,
     Zone,

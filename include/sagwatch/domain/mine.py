@@ -15,7 +15,8 @@ from shapely.geometry import MultiPoint
 from shapely.geometry.base import BaseGeometry
 
 from sagwatch.domain.grid import Grid
-from sagwatch.domain.site import Asset, Face, Site
+from sagwatch.domain.mine_plan import Asset, Face
+from sagwatch.domain.site import Site
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from sagwatch.domain.acquisition import Acquisition
 from sagwatch.domain.pair import Pair
-from sagwatch.domain.site import NetworkRules
+from sagwatch.domain.stack_rules import NetworkRules
 
 
 @dataclass(frozen=True, slots=True)

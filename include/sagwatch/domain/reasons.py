@@ -7,7 +7,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from sagwatch.domain.site import AlertRules
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.windows import WindowVelocity
 from sagwatch.domain.zones import MovingWindow
 

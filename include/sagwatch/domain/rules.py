@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.alert import Reading
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.footprint import connected_level
 from sagwatch.domain.ids import content_sha256
-from sagwatch.domain.site import AlertRules
 from sagwatch.domain.windows import EvidenceClass, half_interval
 from sagwatch.domain.zones import MovingWindow
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from sagwatch.domain.acquisition import Acquisition, AcquisitionState
-from sagwatch.domain.site import NetworkRules
+from sagwatch.domain.stack_rules import NetworkRules
 
 #: Late granules come within weeks (the catalogue has shown 30 days).
 CATALOGUE_PATIENCE = timedelta(days=45)

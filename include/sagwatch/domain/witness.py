@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.alert import Alert
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.footprint import centroid_lon_lat
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.judgement import GroundView, ZoneSnapshot
 from sagwatch.domain.mine import Mine
 from sagwatch.domain.rules import ZoneWindow
 from sagwatch.domain.sentence import ZoneFacts, zone_sentence
-from sagwatch.domain.site import AlertRules
 from sagwatch.domain.stages import Movement, movement
 from sagwatch.domain.windows import WHOLE_RECORD
 from sagwatch.domain.zone_rules import Finding, ZoneEvidence, movement_facts

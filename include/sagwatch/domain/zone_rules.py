@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.alert import Alert, Reading
+from sagwatch.domain.alert_rules import AlertRules, Tell
 from sagwatch.domain.mine import Place
-from sagwatch.domain.site import AlertRules, Tell
 from sagwatch.domain.stages import Movement
 from sagwatch.domain.zone_series import ZoneSeries, acceleration, moved_since, trend_change
 from sagwatch.domain.zone_shape import ZoneShape, smoothed

@@ -57,7 +57,7 @@ DelayOf = Callable[[int, slice], NDArray[np.floating] | None]
 
 @dataclass(frozen=True, slots=True)
 class CorrectionSettings:
-    """What is corrected; see `domain.site.CorrectionRules`.
+    """What is corrected; see `domain.stack_rules.CorrectionRules`.
 
     Attributes
     ----------

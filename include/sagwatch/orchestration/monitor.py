@@ -143,7 +143,8 @@ def _watch(site: Site, track: Track) -> Any:
         @task(
             trigger_rule=TriggerRule.ALL_DONE,
             max_active_tis_per_dag=1,
-            execution_timeout=timedelta(hours=1),
+            # 40 minutes of asking, then the wait and the programs of the last request that began within them.
+            execution_timeout=timedelta(hours=2),
         )
         def fetch_weather(site: str, track: str) -> str:
             """Get the troposphere's delay where it is missing or preliminary, newest acquisition first."""

@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagwatch.domain.alert import VELOCITY_RULE, AlertEvent
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.judge import judge
 from sagwatch.domain.judgement import GroundView, Judged, WatchState
 from sagwatch.domain.mine import Mine
-from sagwatch.domain.site import AlertRules, Face
+from sagwatch.domain.mine_plan import Face
 from sagwatch.steps.judge import Solution, ground_view
 
 #: The whole ladder of levels is scaled by these for the curve; 1 is the rules as they are.

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.judge import judge
 from sagwatch.domain.judgement import GroundView, Judged, WatchState
 from sagwatch.domain.mine import Mine
-from sagwatch.domain.site import AlertRules
 from sagwatch.domain.windows import (
     WHOLE_RECORD,
     WindowVelocity,

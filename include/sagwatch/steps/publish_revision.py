@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.models import Revision as RevisionRow
 from sagwatch.adapters.database.publication import PublishedArrays
+from sagwatch.domain.alert_rules import AlertRules, WindowRules
 from sagwatch.domain.blind_spots import Blind, GradientLimit, blind_spots, record_steps, steep_faces
 from sagwatch.domain.influence import Influence, influence
 from sagwatch.domain.judge import look_again
@@ -24,7 +25,7 @@ from sagwatch.domain.point_stages import STAGES, point_stages
 from sagwatch.domain.provisional import provisional_sentence
 from sagwatch.domain.reasons import Reason
 from sagwatch.domain.settling import holds_judgement
-from sagwatch.domain.site import AlertRules, Site, Track, WindowRules
+from sagwatch.domain.site import Site, Track
 from sagwatch.domain.windows import EVIDENCE, WindowVelocity, evidence_classes
 from sagwatch.domain.witness import against_quiet_ground
 from sagwatch.engine.correction_files import correction_settings, read_corrections

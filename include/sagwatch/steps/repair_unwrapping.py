@@ -17,7 +17,8 @@ from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.revisions import AcceptedInterferogram
 from sagwatch.adapters.database.unwrapping import Treated
 from sagwatch.domain.ids import content_sha256, opaque_id
-from sagwatch.domain.site import Site, Track, UnwrappingRules
+from sagwatch.domain.site import Site, Track
+from sagwatch.domain.stack_rules import UnwrappingRules
 from sagwatch.engine.closure import Pair, Triangle, triangles
 from sagwatch.engine.closure_files import Phases
 from sagwatch.engine.faults import Attribution, Closure, Treatment, decide, decision_key

@@ -14,12 +14,12 @@ from sqlalchemy.orm import Session
 
 from sagwatch.adapters.database import models
 from sagwatch.domain.alert import RULE_TITLES, Alert, AlertEvent, Phase
+from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.footprint import Footprint, outline
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.influence import Influence
 from sagwatch.domain.judgement import Judged, WatchState, ZoneSnapshot
 from sagwatch.domain.rules import rules_sha256
-from sagwatch.domain.site import AlertRules
 from sagwatch.domain.zones import Zone
 from sagwatch.errors import BadRevisionError
 
