@@ -120,5 +120,6 @@ def test_what_the_real_site_asks_for_is_published_and_said(tmp_path, ledger: Led
     np.testing.assert_allclose(means, 0, atol=2e-4, err_msg="it is the datum")
     row, column = stored.invented.reference
     assert np.abs(revision.los_m()[:, row, column]).max() > 5e-4, "and the reference pixel is not"
-    assert rows(stored, "SELECT refer_to FROM analyst.reference_points") == [("steady_ground",)]
+    asked = "SELECT refer_to, steady_until FROM analyst.reference_points"
+    assert rows(stored, asked) == [("steady_ground", stored.dates[-1])]
     assert rows(stored, "SELECT DISTINCT why FROM analyst.epochs") == [("no weather data yet",)]

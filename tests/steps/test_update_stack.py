@@ -233,3 +233,20 @@ def test_an_acquisition_without_steady_ground_is_marked_and_told(stored, monkeyp
     assert len(told()) == 2, "another acquisition, in the same year, is told too"
     row = stored.ledger.revisions.newest(stored.track.id)
     assert row.summary["average_correction"] == [f"{day}" for day in marked]
+
+
+def test_steady_ground_that_is_decided_anew_is_told_once_the_record_is_old_enough(stored, monkeypatch):
+    stored.site = Site.model_validate(stored.site.model_dump() | {"datum": {"refer_to": "steady_ground"}})
+    monkeypatch.setattr("sagwatch.engine.corrections.LEAST_STEADY_PIXELS", 20)
+    for module in ("engine.steady_ground", "steps.update_stack"):
+        monkeypatch.setattr(f"sagwatch.{module}.DECIDED_EVERY", 6)
+
+    told = []
+    for epochs in (4, 5, 6, 7, 11, 12, 13):
+        stored.update(stored.until(stored.dates[epochs - 1]))
+        told.append(len(events(stored, "steady_ground")))
+
+    assert told == [0, 0, 0, 0, 0, 1, 1]
+    (text,) = events(stored, "steady_ground")
+    assert f"until {stored.dates[11]} (before: {stored.dates[5]})" in text
+    assert "what displacements refer to" in text

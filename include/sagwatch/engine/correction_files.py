@@ -199,6 +199,13 @@ def corrected_by_average(folder: Path, manifest: Manifest) -> list[date]:
     return [day for day, told in zip(manifest.epochs, stood_in, strict=True) if told]
 
 
+def steady_until(folder: Path) -> date | None:
+    """The last acquisition that had a say in the revision's steady ground; None where nothing asked for any."""
+    if not (folder / STEADY).exists():
+        return None
+    return date.fromisoformat(read_attributes(folder / STEADY)[_UNTIL])
+
+
 def topography_state(folder: Path, manifest: Manifest) -> str:
     """``off``, ``estimated``, or ``not yet``: there are too few acquisitions, or their baselines are all alike."""
     settings = correction_settings(manifest)
