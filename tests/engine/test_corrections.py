@@ -297,6 +297,15 @@ def test_a_hole_in_the_height_model_is_unknown_and_not_zero(world):
     assert np.isfinite(np.delete(los_m.reshape(30, -1), 10 * 50 + 10, axis=1)).all()
 
 
+def test_a_hole_at_the_reference_is_not_told_as_a_lack_of_steady_ground(world):
+    height = world.scene.height_m.copy()
+    height[world.scene.row, world.scene.column] = np.nan
+    holed = replace(world, scene=replace(world.scene, height_m=height))
+
+    with pytest.raises(corrections.NoDelayAtReferenceError, match="has no height to follow"):
+        corrected(holed, CorrectionSettings(troposphere="height_correlation"))
+
+
 def test_topography_waits_until_it_can_be_told_from_noise(world):
     short = corrections.LEAST_TOPOGRAPHY_EPOCHS - 1
     assert corrections.topography_row(world.dates[:short], world.baselines_m[:short], 2) is None

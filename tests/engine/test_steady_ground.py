@@ -143,3 +143,63 @@ def test_no_ground_at_all_is_refused_with_a_number(invented):
     ):
         build(invented, 8, settings)
     assert revision_folders(invented.store.revisions) == []
+
+
+# --- one decision
+
+LAND = np.ones(GRID.shape, np.bool_)
+YEAR = [date(2020, 1, 1), date(2021, 1, 1)]
+
+
+def decide(velocity_m_yr: np.ndarray, dates=YEAR, coherent_land=LAND, excluded=()) -> np.ndarray:
+    return steady_ground.steady_ground(dates, velocity_m_yr, coherent_land, excluded, GRID)
+
+
+def test_ground_that_moves_is_left_out_with_300_metres_around_it_and_a_lone_pixel_is_noise():
+    velocity = np.zeros(GRID.shape)
+    velocity[20:26, 20:26] = -0.1
+    velocity[50, 10] = -0.5
+
+    steady = decide(velocity)
+
+    assert not steady[20 - 3 : 26 + 3, 22:24].any()
+    assert steady[: 20 - 4].all()
+    assert steady[26 + 4 :].all()
+    assert steady[50, 10]
+
+
+def test_what_the_whole_scene_does_together_is_no_motion_and_unknown_ground_neither():
+    velocity = np.full(GRID.shape, -0.1)
+    velocity[30:36, 30:36] = np.nan
+    velocity[10:16, 10:16] = 0.0
+
+    steady = decide(velocity)
+
+    assert steady[30:36, 30:36].all()
+    assert not steady[10:16, 10:16].any()
+    assert steady[40:].all()
+
+
+@pytest.mark.parametrize(("days", "found"), [(60, False), (366, True)])
+def test_a_young_record_has_to_have_moved_by_3_centimetres(days, found):
+    velocity = np.zeros(GRID.shape)
+    velocity[20:26, 20:26] = -0.05
+
+    steady = decide(velocity, [date(2020, 1, 1), date(2020, 1, 1) + timedelta(days=days)])
+
+    assert (not steady[22, 22]) == found
+
+
+def test_a_revision_leaves_out_water_and_what_is_not_coherent(invented):
+    revision = build(invented, 10)
+    with open_hdf5(revision.folder / "waterMask.h5") as file:
+        land = file["waterMask"][:]
+    with open_hdf5(revision.folder / "temporalCoherence.h5") as file:
+        agreement = file["temporalCoherence"][:]
+
+    steady = mask_of(revision)
+
+    assert (agreement[~land] >= 0.7).any()
+    assert ((agreement < 0.7) & land).sum() > 10
+    assert not steady[~land].any()
+    assert not steady[agreement < 0.7].any()

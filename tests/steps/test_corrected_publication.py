@@ -92,6 +92,15 @@ def test_sql_shows_the_series_without_residual_topography(stored) -> None:
     np.testing.assert_allclose(*zip(*newest_mm, strict=True), rtol=0, atol=0.02)
 
 
+def test_the_ledger_says_whether_residual_topography_is_taken_away(stored) -> None:
+    said = []
+    for hours, last in enumerate((stored.dates[15], stored.dates[-1])):
+        stored.update(stored.until(last))
+        publish(stored, hours)
+        said += rows(stored, "SELECT DISTINCT topography FROM analyst.epochs")
+    assert said == [("not yet",), ("estimated",)], "20 acquisitions are needed"
+
+
 def test_what_the_real_site_asks_for_is_published_and_said(tmp_path, ledger: Ledger, monkeypatch) -> None:
     monkeypatch.setattr("sagwatch.engine.corrections.LEAST_STEADY_PIXELS", 20)
     real = read_site(ROOT / "include" / "sites" / "shaqu.yaml")
@@ -111,5 +120,6 @@ def test_what_the_real_site_asks_for_is_published_and_said(tmp_path, ledger: Led
     np.testing.assert_allclose(means, 0, atol=2e-4, err_msg="it is the datum")
     row, column = stored.invented.reference
     assert np.abs(revision.los_m()[:, row, column]).max() > 5e-4, "and the reference pixel is not"
-    assert rows(stored, "SELECT refer_to FROM analyst.reference_points") == [("steady_ground",)]
+    asked = "SELECT refer_to, steady_until FROM analyst.reference_points"
+    assert rows(stored, asked) == [("steady_ground", stored.dates[-1])]
     assert rows(stored, "SELECT DISTINCT why FROM analyst.epochs") == [("no weather data yet",)]

@@ -213,18 +213,40 @@ def test_an_acquisition_without_steady_ground_is_marked_and_told(stored, monkeyp
         stored.site.model_dump() | {"corrections": {"ramp": {"shape": "linear"}}}
     )
     monkeypatch.setattr("sagwatch.engine.corrections.LEAST_STEADY_PIXELS", 20)
-    marked = stored.dates[7]
+    marked = [stored.dates[7]]
 
     def nothing_seen(folder, manifest):
-        return [day for day in manifest.epochs if day == marked]
+        return [day for day in manifest.epochs if day in marked]
 
     for module in ("sagwatch.steps.update_stack", "sagwatch.engine.correction_files"):
         monkeypatch.setattr(f"{module}.corrected_by_average", nothing_seen)
-    stored.update(stored.until(stored.dates[10]))
 
-    assert any(
-        f"[W122] the average of the other acquisitions corrects {marked}" in text
-        for text in events(stored, "corrections")
-    )
+    def told() -> list[str]:
+        return [text for text in events(stored, "corrections") if "[W122]" in text]
+
+    for last in (10, 11):
+        stored.update(stored.until(stored.dates[last]))
+        (text,) = told()
+        assert f"the average of the other acquisitions corrects {marked[0]};" in text, "once"
+    marked.append(stored.dates[9])
+    stored.update(stored.until(stored.dates[12]))
+    assert len(told()) == 2, "another acquisition, in the same year, is told too"
     row = stored.ledger.revisions.newest(stored.track.id)
-    assert row.summary["average_correction"] == [f"{marked}"]
+    assert row.summary["average_correction"] == [f"{day}" for day in marked]
+
+
+def test_steady_ground_that_is_decided_anew_is_told_once_the_record_is_old_enough(stored, monkeypatch):
+    stored.site = Site.model_validate(stored.site.model_dump() | {"datum": {"refer_to": "steady_ground"}})
+    monkeypatch.setattr("sagwatch.engine.corrections.LEAST_STEADY_PIXELS", 20)
+    for module in ("engine.steady_ground", "steps.update_stack"):
+        monkeypatch.setattr(f"sagwatch.{module}.DECIDED_EVERY", 6)
+
+    told = []
+    for epochs in (4, 5, 6, 7, 11, 12, 13):
+        stored.update(stored.until(stored.dates[epochs - 1]))
+        told.append(len(events(stored, "steady_ground")))
+
+    assert told == [0, 0, 0, 0, 0, 1, 1]
+    (text,) = events(stored, "steady_ground")
+    assert f"until {stored.dates[11]} (before: {stored.dates[5]})" in text
+    assert "what displacements refer to" in text

@@ -74,8 +74,8 @@ MATTERS = {
     ),
     122: Matter(
         "too little steady ground",
-        "lower corrections.exclude_around_faces_m, or set corrections.ramp.shape to none and the troposphere's method "
-        "to era5",
+        "lower corrections.exclude_around_faces_m, or set corrections.ramp.shape to none, datum.refer_to to point and "
+        "the troposphere's method to era5",
     ),
     123: Matter("no delay at the reference point", "choose another reference point: re-reference"),
     124: Matter(

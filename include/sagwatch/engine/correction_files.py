@@ -161,7 +161,7 @@ def check_corrections(folder: Path, manifest: Manifest) -> list[Finding]:
     found, corrections = [], read_corrections(folder)
     if corrections.ramp is not None and settings.ramp != "none":
         scene = read_scene(folder, manifest)
-        shares = eaten_by_ramp(scene, settings.ramp, manifest.grid.pixel_m)
+        shares = eaten_by_ramp(scene, settings.ramp, manifest.grid.pixel_m, refer_to=settings.refer_to)
         if (share := float(shares.max())) > MOST_EATEN_BY_RAMP:
             row, column = np.unravel_index(int(shares.argmax()), shares.shape)
             longitude, latitude = manifest.grid.lon_lat(int(row), int(column))
@@ -170,7 +170,8 @@ def check_corrections(folder: Path, manifest: Manifest) -> list[Finding]:
                 f"(standard deviation) for a tilt, most at {latitude:.4f} N, {longitude:.4f} E"
             )
             found.append(Finding(120, False, where))
-        share = taken_by_ramp(manifest.epochs, corrections.ramp, scene, _trusted_velocity(folder))
+        velocity_m_yr = _trusted_velocity(folder)
+        share = taken_by_ramp(manifest.epochs, corrections.ramp, scene, velocity_m_yr, settings.refer_to)
         if share > MOST_EATEN_BY_RAMP:
             where = (
                 f"the {settings.ramp} ramps grow with time, as air and orbits do not: "
@@ -197,6 +198,21 @@ def corrected_by_average(folder: Path, manifest: Manifest) -> list[date]:
         return []
     stood_in = read_corrections(folder).stood_in
     return [day for day, told in zip(manifest.epochs, stood_in, strict=True) if told]
+
+
+def steady_until(folder: Path) -> date | None:
+    """The last acquisition that had a say in the revision's steady ground; None where nothing asked for any."""
+    if not (folder / STEADY).exists():
+        return None
+    return date.fromisoformat(read_attributes(folder / STEADY)[_UNTIL])
+
+
+def topography_state(folder: Path, manifest: Manifest) -> str:
+    """``off``, ``estimated``, or ``not yet``: there are too few acquisitions, or their baselines are all alike."""
+    settings = correction_settings(manifest)
+    if settings is None or settings.topography_order is None:
+        return "off"
+    return "not yet" if read_corrections(folder).per_baseline is None else "estimated"
 
 
 def _trusted_velocity(folder: Path) -> NDArray[np.float32]:

@@ -48,7 +48,7 @@ class NoSteadyGroundError(BadInputError):
 
 
 class NoDelayAtReferenceError(BadInputError):
-    """A delay has no value at the reference pixel."""
+    """A delay has no value at the reference pixel, or none can be made of its height."""
 
 
 #: Gives the stored delay of an epoch for some rows, metres, shape (n_rows, columns); None where there is none.
@@ -191,7 +191,7 @@ def estimate(
         At no acquisition is there enough steady ground. Where it lacks at some, they get the average of the others:
         left as they are they would stand out by all that was taken off the others.
     NoDelayAtReferenceError
-        The reference pixel has no delay.
+        The reference pixel has no delay, or no height where the delay is taken from heights.
     """
     slope, stood_in = _height_slopes(los_m, delay_of, scene, settings)
     corrected = los_m.copy()
@@ -259,6 +259,11 @@ def _height_slopes(
     stood_in = np.zeros(n_epochs, np.bool_)
     if not settings.may_follow_height:
         return None, stood_in
+    if np.isnan(scene.path_m[scene.row, scene.column]):
+        raise NoDelayAtReferenceError(
+            f"the reference pixel (row {scene.row}, column {scene.column}) has no height to follow: the height "
+            "model has a hole there"
+        )
     everywhere = settings.troposphere == "height_correlation"
     delays = [None if everywhere else delay_of(epoch, whole) for epoch in range(n_epochs)]
     slopes = np.full(n_epochs, np.nan)

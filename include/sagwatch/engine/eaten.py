@@ -35,7 +35,7 @@ _LEAST_EPOCHS, _SURE = 8, 4.0
 
 
 def eaten_by_ramp(
-    scene: Scene, kind: str, pixel_m: float, trough_m: float = PANEL_TROUGH_M
+    scene: Scene, kind: str, pixel_m: float, trough_m: float = PANEL_TROUGH_M, refer_to: str = "point"
 ) -> NDArray[np.float64]:
     """Share of a trough's maximum that a ramp takes away, by the place of the maximum, shape (rows, columns).
 
@@ -45,6 +45,8 @@ def eaten_by_ramp(
         ``linear`` or ``quadratic``.
     trough_m
         Standard deviation of the Gaussian trough.
+    refer_to
+        As in `corrections.CorrectionSettings`: whether the surface is 0 at the reference pixel or keeps its constant.
     """
     shape = scene.steady.shape
     rows, columns = (index.ravel().astype(np.float64) for index in np.indices(shape))
@@ -60,8 +62,9 @@ def eaten_by_ramp(
         ]
     )
     surface = np.linalg.pinv(steady.T @ steady) @ seen
-    origin = terms[scene.row * shape[1] + scene.column]
-    return np.asarray(np.einsum("pk,kp->p", terms - origin, surface).reshape(shape))
+    if refer_to == "point":
+        terms = terms - terms[scene.row * shape[1] + scene.column]
+    return np.asarray(np.einsum("pk,kp->p", terms, surface).reshape(shape))
 
 
 def taken_by_ramp(
@@ -69,6 +72,7 @@ def taken_by_ramp(
     ramp: NDArray[np.floating],
     scene: Scene,
     velocity_m_yr: NDArray[np.floating],
+    refer_to: str = "point",
 ) -> float:
     """Share of the fastest ground's velocity that went into the ramps of a record, 0 to 1.
 
@@ -80,14 +84,17 @@ def taken_by_ramp(
         Shape (n_epochs, n_terms), as in `corrections.Corrections`.
     velocity_m_yr
         Shape (rows, columns), without the ramps; NaN where it is unknown or not to be trusted.
+    refer_to
+        As in `eaten_by_ramp`.
     """
     known = np.flatnonzero(np.isfinite(velocity_m_yr).ravel())
     if len(dates) < _LEAST_EPOCHS or known.size == 0:
         return 0.0
     kind = "linear" if ramp.shape[1] == 3 else "quadratic"
     rows, columns = (at.astype(np.float64) for at in np.unravel_index(known, velocity_m_yr.shape))
-    origin = ramp_terms(kind, np.array([float(scene.row)]), np.array([float(scene.column)]))
-    terms = ramp_terms(kind, rows, columns) - origin
+    terms = ramp_terms(kind, rows, columns)
+    if refer_to == "point":
+        terms -= ramp_terms(kind, np.array([float(scene.row)]), np.array([float(scene.column)]))
     years = elapsed_years(dates)
     trend = np.polyfit(years, ramp, 1)[0]
     taken_m_yr = terms @ trend

@@ -20,7 +20,12 @@ from sagwatch.domain.orbits import Orbits
 from sagwatch.domain.provisional import EpochInputs
 from sagwatch.domain.site import Site, Track
 from sagwatch.engine.checks import Finding, check_reference, pieces, refuse
-from sagwatch.engine.correction_files import check_corrections, corrected_by_average
+from sagwatch.engine.correction_files import (
+    check_corrections,
+    corrected_by_average,
+    steady_until,
+    topography_state,
+)
 from sagwatch.engine.files import sha256_of
 from sagwatch.engine.interferogram import COHERENCE, StoredInterferogram
 from sagwatch.engine.manifest import (
@@ -31,6 +36,7 @@ from sagwatch.engine.manifest import (
     read_manifest,
     revision_id,
 )
+from sagwatch.engine.steady_ground import DECIDED_EVERY
 from sagwatch.engine.store import TrackStore
 from sagwatch.steps.check_stack import check_stack
 from sagwatch.steps.rank_references import rank_references, ranked_places
@@ -221,6 +227,26 @@ def _tell_of_corrections(
         )
 
 
+def _tell_of_steady_ground(
+    site: Site, track: Track, ledger: Ledger, before: Revision, until: date, as_of: datetime
+) -> None:
+    """Steady ground that is decided anew changes the whole record a little; a young record does it every time."""
+    earlier = before.summary.get("steady_until")
+    if earlier is None or earlier == until.isoformat() or len(before.epochs) < DECIDED_EVERY:
+        return
+    what = "ramps and what displacements refer to" if site.datum.refer_to == "steady_ground" else "ramps"
+    ledger.operations.record(
+        "steady_ground",
+        f"{track.id}: the steady ground behind {what} was decided anew, from the acquisitions until {until} (before: "
+        f"{earlier}), so displacements of the whole record change a little",
+        severity="info",
+        site=track.site,
+        track_id=track.id,
+        dedupe_key=f"steady_ground:{track.id}:{until}",
+        as_of=as_of,
+    )
+
+
 def _with_phase_at(
     reference: ReferencePoint,
     accepted: list[AcceptedInterferogram],
@@ -308,6 +334,9 @@ def _next_revision(
     )
     manifest = read_manifest(folder)
     _tell_of_corrections(check_corrections(folder, manifest), track, ledger, manifest, as_of)
+    until = steady_until(folder)
+    if until is not None and newest is not None:
+        _tell_of_steady_ground(site, track, ledger, newest, until, as_of)
     head = ledger.revisions.head(track.id)
     return ledger.revisions.write_down(
         BuiltRevision(
@@ -327,6 +356,8 @@ def _next_revision(
                 "pairs": len(members),
                 "epochs": len(stack.dates),
                 "average_correction": [f"{day}" for day in corrected_by_average(folder, manifest)],
+                "topography": topography_state(folder, manifest),
+                "steady_until": None if until is None else until.isoformat(),
             },
             inputs=epoch_inputs(
                 site,

@@ -26,7 +26,8 @@ SELECT
     epoch.troposphere,
     epoch.orbits,
     revision.number AS revision_number,
-    coalesce(revision.summary -> 'average_correction' ? epoch.date::text, false) AS average_correction
+    coalesce(revision.summary -> 'average_correction' ? epoch.date::text, false) AS average_correction,
+    revision.summary ->> 'topography' AS topography
 FROM sagwatch.track
 JOIN sagwatch.site ON site.name = track.site
 JOIN sagwatch.revision ON revision.id = track.head_revision_id
@@ -37,9 +38,11 @@ COMMENT ON VIEW analyst.epochs IS
     'Every acquisition of the newest published revision of every watched track. Provisional: it stands on input that will be replaced (why), so its displacement may still change.';
 COMMENT ON COLUMN analyst.epochs.troposphere IS
     'Delay of the troposphere: none (not corrected, data missing), preliminary (ERA5T), final; off: the site wants no correction; estimated: taken from the displacements themselves.';
-COMMENT ON COLUMN analyst.epochs.orbits IS 'precise, restituted (quick, replaced after about three weeks), unknown.';
+COMMENT ON COLUMN analyst.epochs.orbits IS 'precise, restituted (quick; replaced after about three weeks where the site says network.reorder_restituted, otherwise they stay), unknown.';
 COMMENT ON COLUMN analyst.epochs.average_correction IS
     'True: it shows too little steady ground, so the average ramp (or dependence on height) of the other acquisitions was taken away in place of its own.';
+COMMENT ON COLUMN analyst.epochs.topography IS
+    'Residual topography: estimated; not yet (too few acquisitions, so nothing is taken away); off (the site wants none); NULL in revisions older than this column.';
 
 CREATE VIEW analyst.weather AS
 SELECT

@@ -104,6 +104,7 @@ SELECT
     track.site, track.name AS track, track.reference_latitude AS latitude, track.reference_longitude AS longitude,
     track.reference_reason AS reason, track.reference_pinned_at AS pinned_at, change.who, change.why,
     change.old_latitude, change.old_longitude, site.config #>> '{datum,refer_to}' AS refer_to,
+    (revision.summary ->> 'steady_until')::date AS steady_until,
     coalesce((revision.reference_row, revision.reference_column) = (track.reference_row, track.reference_column), false)
         AS in_force
 FROM sagwatch.track
@@ -120,6 +121,8 @@ COMMENT ON COLUMN analyst.reference_points.refer_to IS
     'What displacements refer to: point (this place), or steady_ground (the mean of all ground that is coherent, does not move and lies off the faces).';
 COMMENT ON COLUMN analyst.reference_points.in_force IS
     'False: what is published does not refer to it yet; the next run solves the track anew.';
+COMMENT ON COLUMN analyst.reference_points.steady_until IS
+    'Steady ground was decided from the acquisitions until this one: every 30 acquisitions anew (a younger record: each time), which changes all displacements a little; NULL where nothing needs it.';
 
 CREATE VIEW analyst.reference_changes AS
 SELECT track.site, track.name AS track, change.at, change.who, change.why, change.old_latitude, change.old_longitude,
