@@ -150,6 +150,11 @@ class Manifest:
             content["delays"] = _delays_json(self.delays)
         return content
 
+    @property
+    def is_of_this_solver(self) -> bool:
+        """Whether a solution can be taken up at its checkpoints."""
+        return self.versions.get("solver") == SOLVER
+
     @cached_property
     def keys(self) -> tuple[PairKey, ...]:
         return tuple(member.key for member in self.members)

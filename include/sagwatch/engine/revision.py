@@ -45,7 +45,6 @@ from sagwatch.engine.interferogram import open_hdf5
 from sagwatch.engine.manifest import (
     MANIFEST,
     NO_DELAYS,
-    SOLVER,
     WHOLE_RECORD,
     Manifest,
     ReferencePoint,
@@ -226,13 +225,12 @@ def _make(job: _Job, base: Base | None) -> None:
         Nothing was made; without the base it can be.
     """
     stack, effort, reference = job.stack, job.effort, job.reference
-    revisions = job.target.parent
-    track = revisions.parent
+    track = job.target.parent.parent
     with Shared(track) as files_of_base:
         plan = _checked_plan(stack, base, effort)
         plan.begin(files_of_base, job.settings.windows)
         refuse(check_disk(track, needed_bytes(stack.network, job.grid.pixels, plan.first, effort)))
-        state = State({}, {}) if plan.base is None else _state(revisions, plan.base)
+        state = State({}, {}) if plan.base is None else _state(plan.base)
         known = {key[2]: state.pairs[key[2]] for key in stack.keys if key in plan.unchanged}
         facts = replace(stack, known=known).facts(reference.row, reference.column)
         check_reference(
@@ -295,13 +293,11 @@ def _write(job: _Job, update: Update) -> None:
         write_manifest(aside, manifest)
 
 
-def _state(revisions: Path, base: Base) -> State:
+def _state(base: Base) -> State:
     """What the base's update left for the next one, if the file is what its hash says."""
-    folder, manifest = revisions / base.manifest.folder_name, base.manifest
-    path = folder / UPDATE_STATE
-    if not path.is_file() or describe(path, sha256_of(path)) != manifest.files.get(UPDATE_STATE):
-        raise DamagedBaseError(f"{path} is missing or damaged")
-    return read_state(folder)
+    if base.intact(UPDATE_STATE) is None:
+        raise DamagedBaseError(f"{base.folder / UPDATE_STATE} is missing or damaged")
+    return read_state(base.folder)
 
 
 def _solve_until(update: Update, day: date) -> Past:
@@ -329,8 +325,7 @@ def solve_past(
     state = read_state(revision.folder)
     past = replace(stack, known=state.pairs).until(day)
     track = revision.folder.parent.parent
-    of_this_solver = manifest.versions.get("solver") == SOLVER
-    plan = make_plan(past, Base(track, manifest) if of_this_solver else None, effort)
+    plan = make_plan(past, Base(track, manifest) if manifest.is_of_this_solver else None, effort)
     facts = past.facts(reference.row, reference.column)
     with Shared(track) as shared:
         solved = Update(plan, settings, reference, facts, effort, shared, state.stale).in_memory()
@@ -384,7 +379,7 @@ def _base(
         and manifest.reference == reference
         and manifest.grid == grid
         and manifest.geometry_sha256 == geometry_sha256
-        and manifest.versions.get("solver") == SOLVER
+        and manifest.is_of_this_solver
         and manifest.id != identity
     )
     return Base(revisions.parent, manifest) if same else None

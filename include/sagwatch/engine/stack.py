@@ -198,7 +198,7 @@ class PairFiles:
     """Reads phases and coherences of a stack's pairs, from one pair on; a context, because it keeps files mapped."""
 
     def __init__(self, stack: Stack, facts: Mapping[str, KnownPair], first_pair: int) -> None:
-        self._stack, self._facts, self._folder = stack, facts, str(stack.folder)
+        self._stack, self._facts = stack, facts
         # An update needs a few dozen pairs; those of a long record would be more maps than a process may have.
         kept = stack.members[first_pair:] if len(stack.members) - first_pair <= _MOST_MAPPED_PAIRS else ()
         self._kept = {member.id: self._map(member) for member in kept}
@@ -233,7 +233,7 @@ class PairFiles:
 
     def _map(self, member: StoredInterferogram) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The two layers, flat. A file that is cut short is refused here: to read past its end kills a process."""
-        path, known, size = f"{self._folder}/{member.id}.h5", self._facts[member.id], self._stack.pixels
+        path, known, size = self._stack.path(member), self._facts[member.id], self._stack.pixels
         descriptor = os.open(path, os.O_RDONLY)
         try:
             length = os.fstat(descriptor).st_size

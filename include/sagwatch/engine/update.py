@@ -80,9 +80,14 @@ class Base:
     track: Path
     manifest: Manifest
 
+    @property
+    def folder(self) -> Path:
+        """The revision's own."""
+        return self.track / "revisions" / self.manifest.folder_name
+
     def intact(self, name: str) -> Path | None:
         """A file of the revision's folder; None where there is none, or where it is not what the manifest says."""
-        path = self.track / "revisions" / self.manifest.folder_name / name
+        path = self.folder / name
         if not path.is_file() or describe(path, sha256_of(path)) != self.manifest.files.get(name):
             return None
         return path
