@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.models import Revision
 from sagwatch.adapters.database.network import BY_REFERENCE
+from sagwatch.adapters.database.operations import Severity
 from sagwatch.adapters.database.revisions import AcceptedInterferogram, BuiltRevision
 from sagwatch.domain.delay import StoredDelay
 from sagwatch.domain.ids import content_sha256, opaque_id
@@ -140,16 +142,12 @@ def _tell_other_reference(
     if named == pinned:
         return
     place = f"{track.reference.latitude:.5f}, {track.reference.longitude:.5f}"
-    ledger.operations.record(
-        "reference_not_moved",
-        f"{track.id}: the site file names the reference point {place} (row {named[0]}, column {named[1]}), pinned is "
-        f"row {pinned[0]}, column {pinned[1]}, and everything still refers to that: move it by `python -m sagwatch "
-        "re-reference`, or take the key `reference` out",
-        site=track.site,
-        track_id=track.id,
-        dedupe_key=f"reference_not_moved:{track.id}:{pinned}:{named}",
-        as_of=as_of,
+    text = (
+        f"the site file names the reference point {place} (row {named[0]}, column {named[1]}), pinned is row "
+        f"{pinned[0]}, column {pinned[1]}, and everything still refers to that: move it by `python -m sagwatch "
+        "re-reference`, or take the key `reference` out"
     )
+    _tell_once(track, ledger, "reference_not_moved", text, f"{pinned}:{named}", as_of)
 
 
 def _tell_incoherent_reference(
@@ -169,20 +167,14 @@ def _tell_incoherent_reference(
     if len(newest) < NEWEST_AT_REFERENCE or coherence >= LEAST_COHERENCE_AT_REFERENCE:
         return
     text = (
-        f"{track.id}: the {len(newest)} newest interferograms have a median coherence of {coherence:.2f} at the "
-        "reference point, so its noise is in every displacement that refers to it (datum.refer_to). Contrasts, and the "
-        "alerts that rest on them, do not depend on it. Choose another point: `python -m sagwatch "
-        "rank-references` and `re-reference`"
+        f"the {len(newest)} newest interferograms have a median coherence of {coherence:.2f} at the reference point, "
+        "so its noise is in every displacement that refers to it (datum.refer_to). Contrasts, and the alerts that "
+        "rest on them, do not depend on it. Choose another point: `python -m sagwatch rank-references` and "
+        "`re-reference`"
     )
-    log.warning("%s", text)
-    ledger.operations.record(
-        "reference_incoherent",
-        text,
-        site=track.site,
-        track_id=track.id,
-        dedupe_key=f"reference_incoherent:{track.id}:{reference.row}:{reference.column}:{as_of:%Y-%m}",
-        as_of=as_of,
-    )
+    log.warning("%s: %s", track.id, text)
+    about = f"{reference.row}:{reference.column}:{as_of:%Y-%m}"
+    _tell_once(track, ledger, "reference_incoherent", text, about, as_of)
 
 
 def _tell(
@@ -197,15 +189,8 @@ def _tell(
         log.warning("%s: %s", track.id, finding)
         if finding.number == 109:
             begins = [piece[0].isoformat() for piece in pieces(stored(accepted))]
-            ledger.operations.record(
-                "network_in_pieces",
-                f"{track.id}: {finding}",
-                site=track.site,
-                track_id=track.id,
-                dedupe_key=f"network_in_pieces:{track.id}:{opaque_id(*begins)}",
-                details={"pieces_begin": begins},
-                as_of=as_of,
-            )
+            details = {"pieces_begin": begins}
+            _tell_once(track, ledger, "network_in_pieces", finding, opaque_id(*begins), as_of, details)
 
 
 def _tell_of_corrections(
@@ -214,17 +199,9 @@ def _tell_of_corrections(
     """Once for each configuration of the corrections, and for each set of acquisitions or year in which it holds."""
     for finding in findings:
         log.warning("%s: %s", track.id, finding)
-        about = finding.where if finding.number == 122 else f"{manifest.epochs[-1].year}"
-        settings = content_sha256(manifest.settings["corrections"])
-        ledger.operations.record(
-            "corrections",
-            f"{track.id}: {finding}",
-            site=track.site,
-            track_id=track.id,
-            dedupe_key=f"corrections:{track.id}:{opaque_id(finding.code, settings, about)}",
-            details={"number": finding.number},
-            as_of=as_of,
-        )
+        holds = finding.where if finding.number == 122 else f"{manifest.epochs[-1].year}"
+        about = opaque_id(finding.code, content_sha256(manifest.settings["corrections"]), holds)
+        _tell_once(track, ledger, "corrections", finding, about, as_of, {"number": finding.number})
 
 
 def _tell_of_steady_ground(
@@ -235,14 +212,32 @@ def _tell_of_steady_ground(
     if earlier is None or earlier == until.isoformat() or len(before.epochs) < DECIDED_EVERY:
         return
     what = "ramps and what displacements refer to" if site.datum.refer_to == "steady_ground" else "ramps"
+    text = (
+        f"the steady ground behind {what} was decided anew, from the acquisitions until {until} (before: {earlier}), "
+        "so displacements of the whole record change a little"
+    )
+    _tell_once(track, ledger, "steady_ground", text, f"{until}", as_of, severity="info")
+
+
+def _tell_once(
+    track: Track,
+    ledger: Ledger,
+    kind: str,
+    text: object,
+    about: str,
+    as_of: datetime,
+    details: Mapping[str, Any] | None = None,
+    severity: Severity = "warning",
+) -> None:
+    """An event of the track, once for each thing that it is about."""
     ledger.operations.record(
-        "steady_ground",
-        f"{track.id}: the steady ground behind {what} was decided anew, from the acquisitions until {until} (before: "
-        f"{earlier}), so displacements of the whole record change a little",
-        severity="info",
+        kind,
+        f"{track.id}: {text}",
         site=track.site,
         track_id=track.id,
-        dedupe_key=f"steady_ground:{track.id}:{until}",
+        dedupe_key=f"{kind}:{track.id}:{about}",
+        details=details,
+        severity=severity,
         as_of=as_of,
     )
 
