@@ -207,7 +207,7 @@ def make_judge(stack: Stack, ground: Ground, answers: Sequence[Solved], quietest
     truth_m = referenced(ground.moved_m, stack.pixel)
     # Where any answer knows nothing or calls a pixel unreliable, nobody is measured.
     common = np.logical_and.reduce([one.reliable & np.isfinite(one.los_m).all(axis=0) for one in answers])
-    ends = _ends(dates)
+    ends = ends_of(dates)
     moving = np.logical_or.reduce(
         [1000 * np.abs(one).max(axis=0) >= MOVED_MM for one in ground.own_m.values()]
     )
@@ -231,7 +231,7 @@ def make_judge(stack: Stack, ground: Ground, answers: Sequence[Solved], quietest
     )
 
 
-def _ends(dates: Sequence[date]) -> tuple[int, ...]:
+def ends_of(dates: Sequence[date]) -> tuple[int, ...]:
     """Epochs, half a year apart, that end windows: from the end of the first year to the last epoch."""
     ends, due = [len(dates) - 1], dates[-1].toordinal() - DAYS_BETWEEN_ENDS
     for i in range(len(dates) - 1, -1, -1):

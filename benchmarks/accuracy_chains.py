@@ -19,11 +19,10 @@ from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.blind_spots import Blind, blind_spots, record_steps
 from sagwatch.domain.delay import DelayState, StoredDelay
 from sagwatch.domain.stack_rules import CorrectionRules, DatumRules
-from sagwatch.engine.closure import Triangle
 from sagwatch.engine.closure_files import Phases
 from sagwatch.engine.corrections import CorrectionSettings
 from sagwatch.engine.delay_files import write_delay
-from sagwatch.engine.faults import Attribution, Closure, decide
+from sagwatch.engine.faults import Attribution, decide
 from sagwatch.engine.interferogram import StoredInterferogram, read_attributes, read_layers
 from sagwatch.engine.manifest import ReferencePoint
 from sagwatch.engine.reference import ReferenceRules, Surroundings, rank_references
@@ -130,12 +129,8 @@ def without_wrong_cycles(stack: Stack) -> list[StoredInterferogram]:
     ids = {(one.reference, one.secondary): one.id for one in stack.members}
     phases = Phases(stack.store.interferograms, *stack.pixel)
     land = stack.store.read_geometry().land
-
-    def closure(triangle: Triangle) -> Closure:
-        whole, known = phases.cycles(triangle, ids)
-        return np.where(land, whole, 0).astype(np.int16), known & land
-
-    attribution, stand = Attribution(ids, closure), []
+    attribution = Attribution(ids, lambda triangle: phases.cycles_on_land(triangle, ids, land))
+    stand = []
     for one in stack.members:
         treatment = decide(attribution, (one.reference, one.secondary), "mask", least_pixels=1)
         if treatment is not None and treatment.changes:

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from shapely import Polygon, contains_xy
 
 from benchmarks.accuracy_mine import PATH, SeenMine, Span, scenario_of
 from sagwatch.domain.stack_rules import CorrectionRules
@@ -25,9 +24,7 @@ from sagwatch.engine.corrections import CorrectionSettings, Scene, estimate
 from sagwatch.engine.eaten import eaten_by_ramp, eaten_by_topography
 from sagwatch.engine.steady_ground import steady_ground
 from sagwatch.engine.velocity import elapsed_years, fit_line
-from sagwatch.simulation.noise import to_utm
 from sagwatch.simulation.passes import baseline_m
-from sagwatch.simulation.scenario_physics import Panel
 
 RECORD = date(2017, 1, 1), date(2025, 12, 31)
 #: Parts of the mine: around the eastern panel less and less of the scene is stable.
@@ -87,7 +84,7 @@ def ramp_shares(truth: Truth, kind: str, mask: str) -> Eaten:
         velocity = fit_line(elapsed_years(dates), truth_m.reshape(len(dates), -1)).velocity_m_yr
         steady = steady_ground(dates, velocity.reshape(steady.shape), steady, (), mine.grid)
     elif mask == "faces":
-        steady = ~near_faces(mine, CorrectionRules().exclude_around_faces_m)
+        steady = ~mine.near_faces(CorrectionRules().exclude_around_faces_m)
     scene = scene_of(steady)
     _, corrected = estimate(
         dates, truth_m, lambda *_: None, np.zeros(len(dates)), scene, CorrectionSettings(ramp=kind)
@@ -101,24 +98,6 @@ def ramp_shares(truth: Truth, kind: str, mask: str) -> Eaten:
         float(eaten_by_ramp(scene, kind, mine.grid.pixel_m)[peak]),
         float(np.abs(surface[still]).max()),
     )
-
-
-def near_faces(mine: SeenMine, around_m: float) -> NDArray[np.bool_]:
-    """The panels with some ground around them, as a mine plan would leave them out."""
-    x, y = mine.grid.xy(*np.indices(mine.grid.shape))
-    near = np.zeros(mine.grid.shape, np.bool_)
-    for panel in mine.scenario.panels:
-        near |= contains_xy(outline(panel, mine.scenario.epsg).buffer(around_m), x, y)
-    return near
-
-
-def outline(panel: Panel, epsg: int) -> Polygon:
-    """The worked area of a panel, metres of the projection."""
-    x, y = to_utm(epsg).transform(panel.lon, panel.lat)
-    along = np.array([np.sin(np.radians(panel.azimuth_deg)), np.cos(np.radians(panel.azimuth_deg))])
-    across = np.array([along[1], -along[0]]) * panel.width_m / 2
-    end = along * panel.face[-1].advanced_m
-    return Polygon([np.array([x, y]) + corner for corner in (across, end + across, end - across, -across)])
 
 
 def topography_shares(truth: Truth, order: int, wave_years: float | None) -> Eaten:

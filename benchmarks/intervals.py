@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.accuracy import MINE, WINDOWS, _ends
+from benchmarks.accuracy import MINE, WINDOWS, ends_of
 from benchmarks.accuracy_chains import Stack, make_stack
 from benchmarks.accuracy_mine import SeenMine, scenario_of
 from benchmarks.accuracy_scores import reach, referenced, stable_ground, velocity_mm_yr
@@ -48,7 +48,7 @@ def measure(stack: Stack) -> dict[str, dict[str, float]]:
     measured = known & reach(truth_m, stack.pixel).observable
     moving = measured & ~stable_ground(moved_m, dates)
     rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in WINDOWS}
-    for end in _ends(dates):
+    for end in ends_of(dates):
         day, upto = dates[end], slice(0, end + 1)
         pairs = tuple((one.reference, one.secondary) for one in stack.members if one.secondary <= day)
         solution = Solution(dates[upto], los_m[upto], layers.temporal_coherence, pairs=pairs)

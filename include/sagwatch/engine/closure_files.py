@@ -52,6 +52,13 @@ class Phases:
         early, late, both = (self.of(ids[pair]) for pair in triangle.pairs)
         return cycles(early, late, both)
 
+    def cycles_on_land(
+        self, triangle: Triangle, ids: Mapping[Pair, str], land: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+        """The same, unknown on water, which is noise that nobody reads: so most interferograms stay as they are."""
+        whole, known = self.cycles(triangle, ids)
+        return np.where(land, whole, 0).astype(np.int16), known & land
+
 
 @dataclass
 class Counts:

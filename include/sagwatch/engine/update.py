@@ -45,7 +45,7 @@ from sagwatch.engine.sealed import (
     read_checkpoint,
 )
 from sagwatch.engine.stack import KnownPair, PairFiles, Stack
-from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE, Window, elapsed_years, mintpy_years
+from sagwatch.engine.velocity import LEAST_EPOCHS_OF_A_LINE, Window, elapsed_years, first_of, mintpy_years
 from sagwatch.engine.window import (
     Effort,
     Renewed,
@@ -155,11 +155,6 @@ class Plan:
         for sealed in self.of_base.values():
             if sealed.after > first:
                 shared.begin(sealed, read_block)
-
-
-def first_of(window: Window, dates: Sequence[date]) -> int:
-    """The first epoch of a window."""
-    return next(i for i, day in enumerate(dates) if (dates[-1] - day).days <= (window.days or 0))
 
 
 def make_plan(stack: Stack, base: Base | None, effort: Effort) -> Plan:

@@ -173,7 +173,12 @@ def fit_windows(
 
 def window_years(dates: Sequence[date], window: Window) -> tuple[int, NDArray[np.float64]]:
     """The first epoch of a window that ends with the newest one, and the times of its epochs in years."""
+    first = first_of(window, dates)
+    return first, mintpy_years(dates) if window.days is None else elapsed_years(dates)[first:]
+
+
+def first_of(window: Window, dates: Sequence[date]) -> int:
+    """The first epoch of a window that ends with the newest one."""
     if window.days is None:
-        return 0, mintpy_years(dates)
-    first = next(i for i, day in enumerate(dates) if (dates[-1] - day).days <= window.days)
-    return first, elapsed_years(dates)[first:]
+        return 0
+    return next(i for i, day in enumerate(dates) if (dates[-1] - day).days <= window.days)

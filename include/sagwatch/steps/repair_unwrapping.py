@@ -19,9 +19,9 @@ from sagwatch.adapters.database.unwrapping import Treated
 from sagwatch.domain.ids import content_sha256, opaque_id
 from sagwatch.domain.site import Site, Track
 from sagwatch.domain.stack_rules import UnwrappingRules
-from sagwatch.engine.closure import Pair, Triangle, triangles
+from sagwatch.engine.closure import Pair, triangles
 from sagwatch.engine.closure_files import Phases
-from sagwatch.engine.faults import Attribution, Closure, Treatment, decide, decision_key
+from sagwatch.engine.faults import Attribution, Treatment, decide, decision_key
 from sagwatch.engine.interferogram import ORIGINAL, read_attributes, read_layers
 from sagwatch.engine.manifest import ReferencePoint
 from sagwatch.engine.store import TrackStore
@@ -122,13 +122,7 @@ class _Work:
     def attribution(self) -> Attribution:
         phases = Phases(self.store.interferograms, self.reference.row, self.reference.column)
         land = self.store.read_geometry().land
-
-        def closure(triangle: Triangle) -> Closure:
-            # Water is noise, and nobody reads it: without it most interferograms stay as they are.
-            whole, known = phases.cycles(triangle, self.ids)
-            return np.where(land, whole, 0).astype(np.int16), known & land
-
-        return Attribution(self.ids, closure)
+        return Attribution(self.ids, lambda triangle: phases.cycles_on_land(triangle, self.ids, land))
 
     def settle(self, entry: AcceptedInterferogram, noted: Mapping[str, Any]) -> str:
         """Decide about one interferogram, unless what it depends on is as it was; return the id that stands now."""
