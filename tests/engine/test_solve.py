@@ -222,3 +222,15 @@ def test_warming_up_compiles_the_very_code_that_is_used_later():
 
     assert compiled >= 1
     assert len(kernel.solve_range.signatures) == compiled
+
+
+def test_more_pairs_than_a_byte_holds_are_stored_as_255_and_counted_in_full():
+    n = 300
+    network = Network(np.array([0, 12]), np.zeros(n, np.int64), np.ones(n, np.int64))
+    phase = np.full((n, 2), 1.5, np.float32)
+    observations = Observations(network, phase, np.full_like(phase, 0.5), np.full(n, 0.5, np.float32), 0)
+
+    solution = solve(observations, InversionSettings(wavelength_m=0.0555, looks=5))
+
+    np.testing.assert_array_equal(solution.pairs_per_epoch, 255)
+    np.testing.assert_array_equal(solution.n_observations, n)

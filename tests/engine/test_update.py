@@ -296,7 +296,7 @@ def test_all_that_an_update_takes_up_is_hashed_before_it_is_used(track, monkeypa
 
         monkeypatch.setattr(module, name, watched)
 
-    watch(manifest_module, "sha256_of", hashed, lambda path: path)
+    watch(manifest_module, "is_content", hashed, lambda path, digest: path)
     for name in ("read_block", "read_checkpoint"):
         watch(update_module, name, read, lambda folder, sealed: (folder / sealed.name, list(hashed)))
     build(track, 2, track.members)
@@ -315,8 +315,15 @@ def test_a_manifest_as_earlier_versions_laid_it_out_is_read_and_taken_up(track):
     after = build(track, 2, track.members)
 
     assert verify(folder).number == 1
-    assert read_manifest(after).first_solved > 0
+    manifest = read_manifest(after)
+    assert manifest.first_solved > 0
+    assert {len(sealed.digest) for sealed in manifest.shared} == {64, len("blake3:") + 64}
     verify(after)
+    kept = next(sealed for sealed in manifest.shared if len(sealed.digest) == 64)
+    spoil(folder.parent.parent / kept.name, "another bit")
+    for revision in (folder, after):
+        with pytest.raises(BadRevisionError, match=f"{kept.name} is damaged"):
+            verify(revision)
     text = (folder / MANIFEST).read_text()
     (folder / MANIFEST).write_text(text.replace('"number": 1', '"number": 3'))
     with pytest.raises(BadRevisionError, match="was changed after it was written"):
@@ -340,8 +347,14 @@ def test_a_revision_of_an_earlier_solver_is_read_and_its_checkpoints_are_left_al
 
 
 def lay_out_as_before(folder, solver=True):
-    """As versions before the solver had a number wrote it; without one if asked for."""
+    """As versions before the solver had a number wrote it, and hashed with SHA-256; without one if asked for."""
     content = read_manifest(folder).as_json()
+    for kind in ("series", "checkpoints", "stack"):
+        for entry in content[kind]:
+            entry[3] = sha256_of(folder.parent.parent / entry[2])
+    for name, described in content["files"].items():
+        del described["digest"]
+        described["sha256"] = sha256_of(folder / name)
     if not solver:
         content["versions"] = {key: value for key, value in content["versions"].items() if key != "solver"}
     (folder / MANIFEST).chmod(0o644)

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from sagwatch.adapters.database.status import read_status
 from sagwatch.domain.site import AuditRules
-from sagwatch.engine.files import sha256_of
+from sagwatch.engine.files import digest_of
 from sagwatch.engine.manifest import MANIFEST, read_manifest, verify, write_manifest
 from sagwatch.engine.mintpy_programs import Sample
 from sagwatch.errors import BadRevisionError
@@ -33,7 +33,7 @@ def shift_an_epoch(stored: StoredTrack, metres: float) -> None:
     path.chmod(0o644)
     with h5py.File(path, "r+") as file:
         file["timeseries"][5] += metres
-    forged = replace(block, sha256=sha256_of(path))
+    forged = replace(block, digest=digest_of(path))
     (stored.newest / MANIFEST).chmod(0o644)
     write_manifest(stored.newest, replace(manifest, series=(forged, *manifest.series[1:])))
     verify(stored.newest)

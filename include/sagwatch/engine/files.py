@@ -15,22 +15,51 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from blake3 import blake3
+
 from sagwatch.errors import BadRevisionError
 
 ASIDE = ".making-"
-_CHUNK = 1 << 22
+_CHUNK = 1 << 20
+_BLAKE3 = "blake3:"
 _AT_A_TIME = 48
 
 
 def sha256_of(path: Path) -> str:
     """Hash a file's content."""
     digest = hashlib.sha256()
+    for piece in _pieces(path):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def digest_of(path: Path) -> str:
+    """Hash a file's content by BLAKE3: as safe as SHA-256 and four times faster, for what is hashed at every update.
+
+    The hash's name comes first, because manifests of earlier versions have SHA-256 without a name.
+    """
+    digest = blake3()
+    for piece in _pieces(path):
+        digest.update(piece)
+    return _BLAKE3 + digest.hexdigest()
+
+
+def is_content(path: Path, digest: str) -> bool:
+    """Whether a file's content is what a digest says, `digest_of`'s or `sha256_of`'s."""
+    return (digest_of if digest.startswith(_BLAKE3) else sha256_of)(path) == digest
+
+
+def letters_of(digest: str, n: int) -> str:
+    """The first letters of a digest, to name a file by."""
+    return digest.removeprefix(_BLAKE3)[:n]
+
+
+def _pieces(path: Path) -> Iterator[memoryview]:
     with path.open("rb", buffering=0) as file:
         # Large pieces, because a thread that has read or hashed one waits for its turn among the others.
         buffer = memoryview(bytearray(min(os.fstat(file.fileno()).st_size + 1, _CHUNK)))
         while size := file.readinto(buffer):
-            digest.update(buffer[:size])
-    return digest.hexdigest()
+            yield buffer[:size]
 
 
 def flush(path: Path) -> None:
@@ -68,18 +97,18 @@ class Disk:
             self._jobs.append(self._pool.submit(_flush, os.open(path, os.O_RDONLY)))
 
     def take(self, paths: Iterable[Path]) -> None:
-        """Make files read-only, and begin to flush and to hash them; `sha256` tells the hash."""
+        """Make files read-only, and begin to flush and to hash them; `digest` tells the hash."""
         for path in paths:
             path.chmod(0o444)
             self.flush([path])
-            self._hashes[path] = self._hashing.submit(sha256_of, path)
+            self._hashes[path] = self._hashing.submit(digest_of, path)
 
-    @property
-    def taken(self) -> Collection[Path]:
-        """The files that were taken, by the paths that they had."""
-        return self._hashes
+    def take_others(self, folder: Path, but: Collection[str] = ()) -> None:
+        """Take all files of a folder that were not taken yet, except some by name."""
+        files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in but)
+        self.take(path for path in files if path not in self._hashes)
 
-    def sha256(self, path: Path) -> str:
+    def digest(self, path: Path) -> str:
         """Wait for the hash of a file that was taken, by the path that it had; it may be renamed after this."""
         return self._hashes[path].result()
 

@@ -61,6 +61,8 @@ N_OBSERVATIONS, N_COHERENCE, CLOSED_PARTS, MEETS, FIRST_SEEN, LEADS_ON, RIM = ra
 # Rows of the line through the whole record.
 VELOCITY, VELOCITY_STD, INTERCEPT, INTERCEPT_STD, RESIDUE, CORRELATION = range(6)
 LINE_ROWS = 6
+# Pairs per epoch are stored as bytes: more than these are told from each other by nobody.
+MOST_PAIRS = 255
 
 _LOWEST_COHERENCE = np.float32(0.05)
 # MintPy divides by bins of 0.005; for every float32 coherence this product falls into the same bin (tested).
@@ -137,7 +139,7 @@ class Result(NamedTuple):
     """What is filled in: by epoch and pixel, by pixel, and by checkpoint, row and pixel."""
 
     los_m: NDArray[np.floating]
-    pairs_per_epoch: NDArray[np.uint16]
+    pairs_per_epoch: NDArray[np.uint8]
     temporal_coherence: NDArray[np.float32]
     mean_coherence: NDArray[np.float32]
     n_observations: NDArray[np.uint16]
@@ -653,7 +655,7 @@ def _first_seen(start, t, window, given, tile):
 @njit(cache=True, nogil=True)
 def _write(start, width, window, rules, times, given, tile, result, sums, numbers):
     """Fill in the result."""
-    unknown = np.nan
+    unknown, most = np.nan, np.float32(MOST_PAIRS)
     seen, scale = numbers[N_OBSERVATIONS], rules.metres_per_radian
     for m in range(window.years.shape[0]):
         los_m, position = result.los_m[m, start : start + width], tile.position[m]
@@ -662,7 +664,7 @@ def _write(start, width, window, rules, times, given, tile, result, sums, number
             los_m[t] = position[t] * scale + 0.0 if seen[t] > 0.0 else unknown
         counts, pairs = result.pairs_per_epoch[m, start : start + width], tile.touched[m]
         for t in range(width):
-            counts[t] = np.uint16(np.int32(pairs[t]))
+            counts[t] = np.uint8(np.int32(min(pairs[t], most)))
     n_pairs = window.earlier.shape[0]
     for t in range(width):
         n = numbers[N_OBSERVATIONS, t]

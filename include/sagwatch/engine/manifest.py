@@ -22,7 +22,7 @@ from sagwatch.domain.grid import Grid
 from sagwatch.domain.ids import canonical_json, content_sha256
 from sagwatch.engine.checks import Finding
 from sagwatch.engine.corrections import CorrectionSettings
-from sagwatch.engine.files import sha256_of
+from sagwatch.engine.files import is_content, sha256_of
 from sagwatch.engine.hyp3_attributes import WAVELENGTH_M
 from sagwatch.engine.interferogram import PairKey, StoredInterferogram
 from sagwatch.engine.network import InversionSettings
@@ -87,7 +87,7 @@ class Sealed:
     epoch: int
     length: int
     name: str
-    sha256: str
+    digest: str
 
     @property
     def after(self) -> int:
@@ -95,7 +95,7 @@ class Sealed:
         return self.epoch + self.length
 
     def as_json(self) -> list[Any]:
-        return [self.epoch, self.length, self.name, self.sha256]
+        return [self.epoch, self.length, self.name, self.digest]
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ def verify(folder: Path, *, with_inputs: bool = True) -> Manifest:
         missing, extra = sorted(set(manifest.files) - present), sorted(present - set(manifest.files))
         raise BadRevisionError(f"{folder} lacks {missing} and has {extra} too much; {_REMEDY}")
     for name, expected in manifest.files.items():
-        if describe(folder / name, sha256_of(folder / name)) != expected:
+        if not holds(folder / name, expected):
             raise BadRevisionError(
                 f"{folder / name} is damaged: it is not the file of the manifest; {_REMEDY}"
             )
@@ -331,7 +331,7 @@ def check_sealed(track: Path, files: Sequence[Sealed], *, hashes: bool) -> None:
         path = track / sealed.name
         if not path.is_file():
             raise BadRevisionError(f"{path} is gone; {_REMEDY}")
-        if hashes and sha256_of(path) != sealed.sha256:
+        if hashes and not is_content(path, sealed.digest):
             raise BadRevisionError(f"{path} is damaged; move it and {_REMEDY}")
 
 
@@ -350,9 +350,15 @@ def file_names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def describe(path: Path, sha256: str) -> dict[str, Any]:
+def describe(path: Path, digest: str) -> dict[str, Any]:
     """What the manifest says of a file of the folder."""
-    return {"sha256": sha256, "bytes": path.stat().st_size}
+    return {"digest": digest, "bytes": path.stat().st_size}
+
+
+def holds(path: Path, described: Mapping[str, Any]) -> bool:
+    """Whether a file is still what the manifest says of it; earlier versions told its SHA-256."""
+    digest = described.get("digest") or described["sha256"]
+    return path.stat().st_size == described["bytes"] and is_content(path, digest)
 
 
 def settings_json(settings: RevisionSettings) -> dict[str, Any]:

@@ -248,10 +248,11 @@ def _write(job: _Job, update: Update) -> None:
         # Beside the kernel, one after the other: what does not depend on what it finds.
         heads = beside.submit(make_heads, aside, job.geometry, job.grid, update, arrays)
         views = beside.submit(lambda: write_stack(aside, update, heads.result().attributes, disk))
-        solved = write_solution(aside, update, heads, arrays, disk)
+        solved = write_solution(aside, update, heads, arrays)
         targets, template = heads.result().targets, heads.result().template
-        parts, all_parts = views.result()
         fitting = beside.submit(update.fit_windows, targets.layers, solved.series)
+        disk.take(solved.full)
+        parts, all_parts = views.result()
         if job.closures:
             write_closures(aside, template, update)
         sealed = seal(track, [*parts, *solved.made], disk)
@@ -261,6 +262,7 @@ def _write(job: _Job, update: Update) -> None:
         }
         write_state(aside, State({member.id: facts[member.id] for member in stack.members}, solved.stale))
         write_series(aside, update, template, shared[SERIES])
+        disk.take_others(aside, but=VELOCITIES[1:])
         fitting.result()
         manifest = Manifest(
             id=job.identity,
@@ -286,9 +288,8 @@ def _write(job: _Job, update: Update) -> None:
                 Making(aside, track, manifest, job.settings.corrections, plan.base, solve_until)
             )
             disk.take(aside / name for name in VELOCITIES)
-        names = file_names(aside)
-        disk.take(aside / name for name in names if aside / name not in disk.taken)
-        files = {name: describe(aside / name, disk.sha256(aside / name)) for name in names}
+        disk.take_others(aside)
+        files = {name: describe(aside / name, disk.digest(aside / name)) for name in file_names(aside)}
         manifest = replace(manifest, files=files)
         write_manifest(aside, manifest)
 

@@ -146,6 +146,8 @@ class Solved:
     ----------
     made
         New blocks of the series and new checkpoints, which lie in the revision's folder until they are sealed.
+    full
+        All files that are full now.
     same
         First epochs of the base's blocks that stay although they were solved again.
     stale
@@ -155,15 +157,14 @@ class Solved:
     """
 
     made: Sequence[Made]
+    full: Sequence[Path]
     same: set[int]
     stale: Stale
     series: Sequence[StoredBlock]
 
 
-def write_solution(
-    folder: Path, update: Update, heads: Future[Heads], arrays: OpenArrays, disk: Disk
-) -> Solved:
-    """Solve, and fill all files but the windows' lines; what is full is given to the disk at once."""
+def write_solution(folder: Path, update: Update, heads: Future[Heads], arrays: OpenArrays) -> Solved:
+    """Solve, and fill all files but the windows' lines."""
     patches, same = update.solve(lambda: heads.result().targets)
     targets = heads.result().targets
     blocks = apply_patches(folder, update, patches, arrays)
@@ -173,10 +174,10 @@ def write_solution(
         else:
             blocks.append(block)
     made = [*(block.made for block in blocks), *(checkpoint.made for checkpoint in targets.checkpoints)]
-    disk.take(one.path for one in made)
-    disk.take(folder / name for name in (*(layer[0] for layer in _LAYERS), VELOCITIES[0], _WATER_MASK))
+    layers = (*(layer[0] for layer in _LAYERS), VELOCITIES[0], _WATER_MASK)
+    full = [*(one.path for one in made), *(folder / name for name in layers)]
     series = update.series_of_windows({block.made.epoch: block.read() for block in blocks})
-    return Solved(made, same, stale_after(update.plan, update.stale, patches), series)
+    return Solved(made, full, same, stale_after(update.plan, update.stale, patches), series)
 
 
 def write_series(folder: Path, update: Update, template: bytes, blocks: Sequence[Sealed]) -> None:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from sagwatch.engine import kernel
 from sagwatch.engine.arrays import OpenArray, OpenArrays, create_array, map_arrays
-from sagwatch.engine.files import ASIDE, Disk, sha256_of
+from sagwatch.engine.files import ASIDE, Disk, is_content, letters_of
 from sagwatch.engine.manifest import Sealed, check_sealed
 from sagwatch.engine.window import Checkpoint
 from sagwatch.errors import BadRevisionError, DamagedBaseError
@@ -57,10 +57,9 @@ class Made:
 
     def sealed(self, disk: Disk) -> Sealed:
         """What it will be, when the disk has taken it."""
-        digest = disk.sha256(self.path)
-        return Sealed(
-            self.epoch, self.length, f"{self.kind}/{self.epoch:06d}-{digest[:_HASH_LETTERS]}.h5", digest
-        )
+        digest = disk.digest(self.path)
+        name = f"{self.kind}/{self.epoch:06d}-{letters_of(digest, _HASH_LETTERS)}.h5"
+        return Sealed(self.epoch, self.length, name, digest)
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ def seal(track: Path, made: Sequence[Made], disk: Disk) -> list[Sealed]:
         if not target.parent.is_dir():
             target.parent.mkdir()
             disk.flush([track])
-        if target.is_file() and sha256_of(target) == final.sha256:
+        if target.is_file() and is_content(target, final.digest):
             one.path.unlink()
             disk.flush([target])
         else:

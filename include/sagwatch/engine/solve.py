@@ -73,8 +73,9 @@ class Solution:
     n_observations
         Shape (n_pixels,), how many pairs each pixel used.
     pairs_per_epoch
-        Shape (n_epochs, n_pixels), how many of them touch each epoch. Where it is 0 the displacement is not
-        observed but the smoothest guess (no motion, or a straight line between neighbours), or NaN before the first.
+        Shape (n_epochs, n_pixels), how many of them touch each epoch, 255 if more. Where it is 0 the displacement is
+        not observed but the smoothest guess (no motion, or a straight line between neighbours), or NaN before the
+        first.
     parts
         Shape (n_pixels,), into how many pieces the pixel's own network falls; 1 is whole. An epoch without any
         pair is a piece of its own.
@@ -85,7 +86,7 @@ class Solution:
     los_m: NDArray[np.float32]
     temporal_coherence: NDArray[np.float32]
     n_observations: NDArray[np.uint16]
-    pairs_per_epoch: NDArray[np.uint16]
+    pairs_per_epoch: NDArray[np.uint8]
     parts: NDArray[np.uint16]
     redundant: NDArray[np.bool_]
 

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from sagwatch.engine import kernel
 from sagwatch.engine.arrays import OpenArray, OpenArrays
-from sagwatch.engine.files import sha256_of
 from sagwatch.engine.interferogram import PairKey
 from sagwatch.engine.lines import fit_range
 from sagwatch.engine.manifest import (
@@ -30,7 +29,7 @@ from sagwatch.engine.manifest import (
     ReferencePoint,
     RevisionSettings,
     Sealed,
-    describe,
+    holds,
 )
 from sagwatch.engine.sealed import (
     CHECKPOINTS,
@@ -51,7 +50,6 @@ from sagwatch.engine.window import (
     Renewed,
     Taken,
     WindowSolution,
-    as_bytes,
     emission_epochs,
     is_worth_keeping,
     set_reference,
@@ -88,9 +86,8 @@ class Base:
     def intact(self, name: str) -> Path | None:
         """A file of the revision's folder; None where there is none, or where it is not what the manifest says."""
         path = self.folder / name
-        if not path.is_file() or describe(path, sha256_of(path)) != self.manifest.files.get(name):
-            return None
-        return path
+        described = self.manifest.files.get(name)
+        return path if described is not None and path.is_file() and holds(path, described) else None
 
 
 @dataclass(frozen=True)
@@ -362,10 +359,10 @@ class Update:
             stored = self.stored_before(block)
             los_m[block.epoch : block.after] = stored[0][:, strip]
             pairs[block.epoch : block.after] = stored[1][:, strip]
-        los_m[newest.first :], pairs[newest.first :] = newest.los_m, as_bytes(newest.pairs_per_epoch)
+        los_m[newest.first :], pairs[newest.first :] = newest.los_m, newest.pairs_per_epoch
         for pixels, solution in renewed.older:
             los_m[solution.first :, pixels] = solution.los_m
-            pairs[solution.first :, pixels] = as_bytes(solution.pairs_per_epoch)
+            pairs[solution.first :, pixels] = solution.pairs_per_epoch
         return los_m, pairs
 
     def in_memory(self) -> Past:
@@ -448,7 +445,7 @@ class StripWork:
         """Returns what is news before the blocks, and the first epochs of the blocks in which something is."""
         renewed = self.update.renew(strip, self.pairs)
         newest, targets = renewed.newest, self.targets()
-        pairs = as_bytes(newest.pairs_per_epoch)
+        pairs = newest.pairs_per_epoch
         changed = set()
         for block in targets.blocks:
             rows = slice(block.made.epoch - newest.first, block.made.epoch - newest.first + block.made.length)
@@ -466,7 +463,7 @@ class StripWork:
         self, strip: slice, before: int, pixels: NDArray[np.int64], solution: WindowSolution
     ) -> Iterator[Patch]:
         """What of some pixels' older solution is news: from the first block on in which it is."""
-        pairs = as_bytes(solution.pairs_per_epoch)
+        pairs = solution.pairs_per_epoch
         for block in self.update.plan.blocks:
             if not solution.first <= block.epoch < before:
                 continue

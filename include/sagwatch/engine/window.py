@@ -125,7 +125,7 @@ class WindowSolution:
 
     first: int
     los_m: NDArray[np.floating]
-    pairs_per_epoch: NDArray[np.uint16]
+    pairs_per_epoch: NDArray[np.uint8]
     temporal_coherence: NDArray[np.float32]
     mean_coherence: NDArray[np.float32]
     n_observations: NDArray[np.uint16]
@@ -185,11 +185,6 @@ class Renewed:
         return min([self.newest.first, *(solution.first for _, solution in self.older)])
 
 
-def as_bytes(pairs_per_epoch: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Pairs per epoch as they are stored: 255 and more are told from each other by nobody."""
-    return np.minimum(pairs_per_epoch, 255).astype(np.uint8)
-
-
 def emission_epochs(network: Network, after: int, effort: Effort) -> tuple[int, ...]:
     """Epochs after ``after`` at which a checkpoint is made: block borders that new acquisitions hardly reach.
 
@@ -237,7 +232,7 @@ def solve_window(
     most = int(np.max(window.emit_reach, initial=0))
     result = kernel.Result(
         los_m=np.empty((n_epochs, n_pixels), float_type),
-        pairs_per_epoch=np.empty((n_epochs, n_pixels), np.uint16),
+        pairs_per_epoch=np.empty((n_epochs, n_pixels), np.uint8),
         temporal_coherence=np.empty(n_pixels, np.float32),
         mean_coherence=np.empty(n_pixels, np.float32),
         n_observations=np.empty(n_pixels, np.uint16),
@@ -347,7 +342,9 @@ def set_reference(solution: WindowSolution, pixel: int, network: Network) -> Non
     solution.los_m[:, pixel] = 0.0
     solution.temporal_coherence[pixel] = 1.0
     solution.n_observations[pixel] = network.n_pairs
-    solution.pairs_per_epoch[:, pixel] = network.pairs_per_epoch[solution.first :]
+    solution.pairs_per_epoch[:, pixel] = np.minimum(
+        network.pairs_per_epoch[solution.first :], kernel.MOST_PAIRS
+    )
     solution.parts[pixel] = 1
     solution.redundant[pixel] = True
     solution.line[:, pixel] = 0.0
