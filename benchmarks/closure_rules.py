@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from benchmarks.accuracy_mine import PATH, SeenMine, Span, scenario_of
 from benchmarks.accuracy_scores import find_trough, reach, referenced, rms, score_trough, stable_ground
+from sagwatch.domain.stack_rules import CorrectionRules
 from sagwatch.engine.closure import CYCLE_RAD, Pair, Triangle
 from sagwatch.engine.closure_files import Phases
 from sagwatch.engine.faults import Attribution, Closure, Treatment, decide
@@ -123,7 +124,8 @@ def treated(network: Network, rule: str, treatments: Mapping[Pair, Treatment]) -
 def decisions(network: Network, rule: str) -> dict[Pair, Treatment]:
     if rule == "off":
         return {}
-    found = {pair: decide(network.attribution, pair, rule, LEAST_PIXELS) for pair in network.ids}
+    where = network.mine.near_faces(CorrectionRules().exclude_around_faces_m)
+    found = {pair: decide(network.attribution, pair, rule, LEAST_PIXELS, where) for pair in network.ids}
     return {pair: one for pair, one in found.items() if one is not None}
 
 

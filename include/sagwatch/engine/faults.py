@@ -13,13 +13,14 @@ that sinks are lost. So every pixel's network stays whole. The shortest pairs st
 last where ground is steep. (On two seeds of the simulated mine, masking them too made troughs worse, and masking other
 suspects made ground at rest worse.) ``repair`` takes cycles away where two triangles name the pair and a region agrees,
 and masks the rest. One triangle is no proof: where two interferograms err together, the rule may name a third one that
-did not. What both do to a trough of known truth: `benchmarks/closure_rules.py`, docs/accuracy.md.
+did not. So nothing is done on ground that no face draws along, where it would do more harm than good. What both do to a
+trough of known truth: `benchmarks/closure_rules.py`, docs/accuracy.md.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -36,7 +37,7 @@ Cycles = NDArray[np.int16]
 Closure = tuple[Cycles, NDArray[np.bool_]]
 
 #: Grows when the rule changes what is decided.
-RULE = 1
+RULE = 2
 _KEPT = 32
 #: So many triangles must agree before a phase is changed and not only left out.
 REPAIR_WITNESSES = 2
@@ -203,7 +204,11 @@ class Treatment:
 
 
 def decide(
-    attribution: Attribution, pair: Pair, rule: Literal["mask", "repair"], least_pixels: int
+    attribution: Attribution,
+    pair: Pair,
+    rule: Literal["mask", "repair"],
+    least_pixels: int,
+    where: NDArray[np.bool_] | None = None,
 ) -> Treatment | None:
     """What is to be done to an interferogram; None if it lies in no triangle, so that nothing contradicts it.
 
@@ -214,6 +219,8 @@ def decide(
         two triangles and a region agree, and masks the rest.
     least_pixels
         A region (pixels that touch by their sides, the same cycles) that is smaller is masked.
+    where
+        Pixels at which anything is done, shape of the grid; None is all. Elsewhere it is only told.
     """
     if not attribution.of(pair):
         return None
@@ -223,6 +230,9 @@ def decide(
         repaired = _regions(np.where(attribution.witnesses(pair) >= REPAIR_WITNESSES, fault, 0), least_pixels)
     named, suspect = (fault != 0) & ~repaired, attribution.suspect(pair)
     masked = named & attribution.spare(pair) | suspect & attribution.lags(pair)
+    if where is not None:
+        repaired, masked = repaired & where, masked & where
+        named = (fault != 0) & ~repaired
     return Treatment(
         np.where(repaired, fault, 0).astype(np.int16),
         masked,
@@ -237,11 +247,12 @@ def decision_key(
     rule: str,
     least_pixels: int,
     reference: tuple[int, int],
+    areas: Sequence[str] = (),
 ) -> str:
     """Names everything that a decision depends on: as long as it stays, so does the decision."""
     triangles_by_ids = [[ids[one] for one in triangle.pairs] for triangle in attribution.depends_on(pair)]
     least = least_pixels if rule == "repair" else 0
-    return opaque_id("decision", RULE, rule, least, list(reference), ids[pair], triangles_by_ids)
+    return opaque_id("decision", RULE, rule, least, list(reference), list(areas), ids[pair], triangles_by_ids)
 
 
 def _regions(fault: Cycles, least_pixels: int) -> NDArray[np.bool_]:

@@ -75,12 +75,17 @@ def steady_ground(
         around = max(1, round(_AROUND_MOVING_M / grid.pixel_m))
         # A lone pixel is noise; ground that moves is wider than that.
         steady &= ~binary_dilation(_in_company(moving), iterations=around)
-    if excluded:
-        rows, columns = np.indices(grid.shape)
-        x, y = grid.xy(rows, columns)
-        for area in excluded:
-            steady &= ~contains_xy(from_wkt(area), x, y)
-    return steady
+    return steady & ~inside(excluded, grid)
+
+
+def inside(areas: Sequence[str], grid: Grid) -> NDArray[np.bool_]:
+    """Pixels whose middle lies in an area (WKT, metres of the grid), shape of the grid."""
+    found = np.zeros(grid.shape, np.bool_)
+    if areas:
+        x, y = grid.xy(*np.indices(grid.shape))
+        for area in areas:
+            found |= contains_xy(from_wkt(area), x, y)
+    return found
 
 
 def _in_company(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

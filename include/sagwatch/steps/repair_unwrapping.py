@@ -24,7 +24,9 @@ from sagwatch.engine.closure_files import Phases
 from sagwatch.engine.faults import Attribution, Treatment, decide, decision_key
 from sagwatch.engine.interferogram import ORIGINAL, read_attributes, read_layers
 from sagwatch.engine.manifest import ReferencePoint
+from sagwatch.engine.steady_ground import inside
 from sagwatch.engine.store import TrackStore
+from sagwatch.steps.stack_members import sinking_areas
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +53,8 @@ def repair_unwrapping(
     treats = rules.closure in ("mask", "repair")
     if not treats and not any(facts[entry.id][1].get("decision") for entry in accepted):
         return list(accepted)
-    work = _Work(track, ledger, store, rules, reference, data, as_of, accepted, originals)
+    areas = sinking_areas(site, track)
+    work = _Work(track, ledger, store, rules, reference, data, as_of, accepted, originals, areas)
     changed = {}
     for entry in accepted:
         found = work.settle(entry, facts[entry.id][1].get("decision", {}))
@@ -102,7 +105,10 @@ def note_closures(
 
 @dataclass(frozen=True)
 class _Work:
-    """One bringing up to date; ``originals`` maps accepted ids to those that decisions are made from."""
+    """One bringing up to date.
+
+    ``originals`` maps accepted ids to those that decisions are made from; ``areas`` is what the faces draw along.
+    """
 
     track: Track
     ledger: Ledger
@@ -113,6 +119,7 @@ class _Work:
     as_of: datetime
     accepted: Sequence[AcceptedInterferogram]
     originals: Mapping[str, str]
+    areas: tuple[str, ...]
 
     @cached_property
     def ids(self) -> dict[Pair, str]:
@@ -123,6 +130,11 @@ class _Work:
         phases = Phases(self.store.interferograms, self.reference.row, self.reference.column)
         land = self.store.read_geometry().land
         return Attribution(self.ids, lambda triangle: phases.cycles_on_land(triangle, self.ids, land))
+
+    @cached_property
+    def where(self) -> NDArray[np.bool_] | None:
+        """Ground that may sink so fast that cycles are lost; all of it where nobody knows the faces."""
+        return inside(self.areas, self.store.grid) if self.areas else None
 
     def settle(self, entry: AcceptedInterferogram, noted: Mapping[str, Any]) -> str:
         """Decide about one interferogram, unless what it depends on is as it was; return the id that stands now."""
@@ -135,10 +147,10 @@ class _Work:
             return original
         pair, least = (entry.reference, entry.secondary), self.rules.repair_least_pixels
         place = self.reference.row, self.reference.column
-        key = decision_key(self.attribution, pair, self.ids, rule, least, place)
+        key = decision_key(self.attribution, pair, self.ids, rule, least, place, self.areas)
         if noted.get("key") == key:
             return entry.id
-        treatment = decide(self.attribution, pair, rule, least)
+        treatment = decide(self.attribution, pair, rule, least, self.where)
         counted = {"masked": 0, "repaired": 0, "ambiguous": 0} if treatment is None else treatment.as_json()
         decision = {"key": key, "rule": rule, **counted}
         new = self._treated(entry, treatment) if treatment is not None and treatment.changes else original

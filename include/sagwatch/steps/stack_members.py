@@ -48,11 +48,15 @@ def correction_settings(site: Site, track: Track) -> CorrectionSettings | None:
     )
     if not wanted.any:
         return None
+    return replace(wanted, excluded=sinking_areas(site, track))
+
+
+def sinking_areas(site: Site, track: Track) -> tuple[str, ...]:
+    """The faces of the mine plan with the ground that they draw along, WKT in metres of the track's grid."""
+    around_m = site.corrections.exclude_around_faces_m
     faces = Mine.of(site, track.grid.grid()).faces
-    around_m = rules.exclude_around_faces_m
     # Rounded to decimetres, so that the same plan is the same text.
-    areas = tuple(to_wkt(shape.buffer(around_m), rounding_precision=1) for _, shape in faces)
-    return replace(wanted, excluded=areas)
+    return tuple(to_wkt(shape.buffer(around_m), rounding_precision=1) for _, shape in faces)
 
 
 def stored(accepted: Sequence[AcceptedInterferogram]) -> list[StoredInterferogram]:
