@@ -111,6 +111,33 @@ def test_repair_wants_a_region_that_agrees_and_gives_the_truth_back():
     assert not any(other.changes for other in others)
 
 
+@pytest.mark.parametrize(("rule", "done"), [("mask", "masked"), ("repair", "repaired")])
+def test_where_no_face_draws_the_ground_along_it_is_only_told(rule, done):
+    shape = (6, 6)
+    near = np.zeros(shape, np.bool_)
+    near[:, :2] = True
+    one = attribution(network(3), {pair(3, 5): np.ones(shape, np.int16)}, shape)
+
+    treatment = decide(one, pair(3, 5), rule, 36, near)
+
+    np.testing.assert_array_equal(getattr(treatment, done), near)
+    np.testing.assert_array_equal(treatment.ambiguous, ~near)
+    assert decide(one, pair(3, 5), rule, 36).as_json() == {
+        "masked": 0,
+        "repaired": 0,
+        "ambiguous": 0,
+        done: 36,
+    }
+    # Two that err one after the other are not named, but lag.
+    lagging = attribution(
+        network(), dict.fromkeys((pair(2, 4), pair(3, 5), pair(4, 6)), -np.ones(shape, np.int16)), shape
+    )
+    assert decide(lagging, pair(3, 5), rule, 1).as_json()["masked"] == 36
+    treatment = decide(lagging, pair(3, 5), rule, 1, near)
+    np.testing.assert_array_equal(treatment.masked, near)
+    np.testing.assert_array_equal(treatment.ambiguous, ~near)
+
+
 @pytest.mark.parametrize("neighbours", [2, 3, 4])
 def test_the_shortest_pair_is_never_masked_but_repaired(neighbours):
     shape = (6, 6)

@@ -1,13 +1,16 @@
 """Whole cycles in single interferograms: found, repaired or masked, recorded, and revised when more is known."""
 
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
+from pyproj import Transformer
 from sqlalchemy import text
 
 from sagwatch.adapters.database import models
 from sagwatch.adapters.database.products import FetchedProduct, MadeInterferogram
+from sagwatch.domain.mine_plan import Face
 from sagwatch.domain.orbits import Orbits
 from sagwatch.domain.site import Site
 from sagwatch.engine.closure_files import CLOSURES
@@ -197,6 +200,52 @@ def test_a_long_pair_that_one_triangle_names_is_left_out_there(tmp_path, ledger,
     audit = compare_with_mintpy(stored.newest)
     assert problems_of(audit) == ()
     assert audit.pixels > 100
+
+
+def with_face(stored: StoredTrack, rows: slice, columns: slice) -> StoredTrack:
+    """The same site with one face over some pixels, which draws nothing along around it."""
+    site = stored.site.model_dump() | {"corrections": corrections("mask") | {"exclude_around_faces_m": 0}}
+    grid = stored.track.grid.grid()
+    west, north = grid.west + grid.pixel_m * columns.start, grid.north - grid.pixel_m * rows.start
+    east, south = grid.west + grid.pixel_m * columns.stop, grid.north - grid.pixel_m * rows.stop
+    ring = [(west, south), (east, south), (east, north), (west, north), (west, south)]
+    to_degrees = Transformer.from_crs(grid.epsg, 4326, always_xy=True).transform
+    area = {"type": "Polygon", "coordinates": [[to_degrees(*corner) for corner in ring]]}
+    face = Face.model_validate({"geometry": area, "name": "101", "begin": date(2024, 1, 1)})
+    return replace(stored, site=Site.model_validate(site).model_copy(update={"faces": (face,)}))
+
+
+def test_only_what_a_face_draws_along_is_treated_and_a_new_plan_decides_anew(tmp_path, ledger):
+    rows, columns = BLOB
+    left = slice(columns.start, columns.start + 4)
+    stored = track(tmp_path, ledger, "mask", {9: (*BLOB, 1)})
+    wrong = stored.members[9]
+    stored.update(stored.members)
+    (whole,) = told_of(
+        ledger, next(n for n in accepted(stored) if n not in stored_ids(stored)), "masked_pixels"
+    )
+
+    there = with_face(stored, rows, left)
+    there.update()
+    (treated,) = set(accepted(stored)) - stored_ids(stored)
+    seen = np.isfinite(stored.invented.phase_rad[9])
+    mended = read_layers(stored.invented.store.interferogram_path(treated)).phase_rad
+    lost = seen & ~np.isfinite(mended)
+    assert lost[rows, left].sum() == lost.sum() > 0
+    assert told_of(ledger, treated, "original", "masked_pixels", "ambiguous_pixels") == (
+        wrong.id,
+        lost.sum(),
+        whole - lost.sum(),
+    )
+
+    elsewhere = with_face(stored, slice(0, 4), slice(0, 4))
+    elsewhere.update()
+    assert set(accepted(stored)) == stored_ids(stored)
+    assert told_of(ledger, wrong.id, "masked_pixels", "ambiguous_pixels") == (0, whole)
+
+
+def stored_ids(stored: StoredTrack) -> set[str]:
+    return {member.id for member in stored.members}
 
 
 def test_the_newest_is_decided_again_when_the_next_triangle_tells(tmp_path, ledger):

@@ -225,14 +225,12 @@ def decide(
     if not attribution.of(pair):
         return None
     fault = attribution.at_fault(pair)
-    repaired = np.zeros(fault.shape, np.bool_)
+    repaired, here = np.zeros(fault.shape, np.bool_), np.True_ if where is None else where
     if rule == "repair":
         repaired = _regions(np.where(attribution.witnesses(pair) >= REPAIR_WITNESSES, fault, 0), least_pixels)
+        repaired &= here
     named, suspect = (fault != 0) & ~repaired, attribution.suspect(pair)
-    masked = named & attribution.spare(pair) | suspect & attribution.lags(pair)
-    if where is not None:
-        repaired, masked = repaired & where, masked & where
-        named = (fault != 0) & ~repaired
+    masked = here & (named & attribution.spare(pair) | suspect & attribution.lags(pair))
     return Treatment(
         np.where(repaired, fault, 0).astype(np.int16),
         masked,
