@@ -151,7 +151,8 @@ class UnwrappingRules(Strict):
         default="report",
         description="Where three interferograms of three dates contradict each other by whole cycles. off: do not "
         "look; report: count it; mask: leave the longer ones out there; repair: take the cycles away where two "
-        "triangles name the interferogram at fault and a region agrees, and mask the rest.",
+        "triangles name the interferogram at fault and a region agrees, and mask the rest. Where the site has a mine "
+        "plan, only ground near its faces is treated (exclude_around_faces_m).",
     )
     repair_least_pixels: int = Field(
         default=25,
@@ -172,5 +173,5 @@ class CorrectionRules(Strict):
         ge=0,
         le=10000,
         description="Ground within this distance of a face of the mine plan never counts as steady: no ramp and no "
-        "correlation with height is estimated on it.",
+        "correlation with height is estimated on it. It is also the ground on which unwrapping errors are treated.",
     )
