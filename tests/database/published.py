@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from sagwatch.adapters.database.ledger import Ledger
-from sagwatch.adapters.database.publication import PublishedArrays, Written
+from sagwatch.adapters.database.publication import Written
+from sagwatch.adapters.database.published_arrays import PublishedArrays
 from sagwatch.adapters.database.revisions import BuiltRevision
 from sagwatch.domain.site import Site
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from sagwatch.adapters.database.publication import TOLERANCE
+from sagwatch.adapters.database.tile_writer import TOLERANCE
 from sagwatch.domain.blind_spots import Blind, GradientLimit
 from sagwatch.domain.point import point_ids
 from sagwatch.domain.sentence import WAVELENGTH_M
@@ -383,9 +383,9 @@ def test_a_connection_that_dies_in_the_middle_leaves_no_trace(site_ledger, monke
     from sagwatch.adapters.database import publication
 
     target = {
-        "points": (publication._Writer, "_add_points"),
-        "current": (publication._Writer, "_replace_current"),
-        "series": (publication._Writer, "_write_velocities"),
+        "points": (publication.PointWriter, "add"),
+        "current": (publication.PointWriter, "replace_current"),
+        "series": (publication.TileWriter, "write_velocities"),
         "head": (publication, "_move_head"),
     }[moment]
     original = getattr(*target)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.adapters.database.models import Revision as RevisionRow
-from sagwatch.adapters.database.publication import PublishedArrays
+from sagwatch.adapters.database.published_arrays import PublishedArrays
 from sagwatch.domain.alert_rules import AlertRules, WindowRules
 from sagwatch.domain.blind_spots import Blind, GradientLimit, blind_spots, record_steps, steep_faces
 from sagwatch.domain.influence import Influence, influence
