@@ -13,6 +13,7 @@ from sagwatch.domain.alert_rules import AlertRules
 from sagwatch.domain.judgement import Judged, WatchState
 from sagwatch.domain.mine import Mine
 from sagwatch.domain.mine_plan import Asset
+from sagwatch.domain.zone_rules import by_noise
 from sagwatch.steps.judge import Solution, judge_settled
 from tests.database.published import make_site
 from tests.domain.moving_ground import (
@@ -303,3 +304,18 @@ def test_ground_that_sinks_over_a_wider_place_than_its_surroundings_is_told_too(
     assert first.evidence["windows"][0]["core_is_wide"]
     assert "together with wide surroundings" in first.sentence
     assert history(judged, "R8") == [], "a wide trough is not taken for a reference that drifts"
+
+
+@pytest.mark.parametrize(
+    ("probability", "words"),
+    [
+        (0.3, "in 30% of cases"),
+        (0.02, "in 2% of cases"),
+        (0.009, "less than once in 100 cases"),
+        (0.001, "less than once in 1,000 cases"),
+        (2e-5, "less than once in 10,000 cases"),
+        (0.0, "less than once in 1,000,000 cases"),
+    ],
+)
+def test_a_probability_is_told_in_words(probability, words):
+    assert by_noise(probability) == f"noise alone shows as much {words}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -38,6 +39,14 @@ class Finding:
     updates_to_raise: int | None = None
     updates_to_clear: int | None = None
     limit_words: str = ""
+
+
+def by_noise(probability: float) -> str:
+    """How often noise alone would show as much, in words; the number itself is in the evidence."""
+    if probability > 0.01:
+        return f"noise alone shows as much in {probability:.0%} of cases"
+    times = min(10 ** math.floor(-math.log10(max(probability, 1e-300)) + 1e-9), 1_000_000)
+    return f"noise alone shows as much less than once in {times:,} cases"
 
 
 def withdrawn(rule: str) -> Finding:
@@ -97,7 +106,7 @@ def _trend(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:
         rules.trend.tell,
         f"It moves at {found.now_mm_yr:+.0f} mm/yr against its surroundings in the last {shortest.days} days and "
         f"did at {found.before_mm_yr:+.0f} mm/yr before, while the alert was open: {found.change_mm_yr:+.0f} ± "
-        f"{2 * found.sd_mm_yr:.0f} mm/yr (F-test p = {found.probability:.1g}).",
+        f"{2 * found.sd_mm_yr:.0f} mm/yr ({by_noise(found.probability)}).",
         {
             "change_mm_yr": round(found.change_mm_yr, 2),
             "sd_mm_yr": round(found.sd_mm_yr, 2),
@@ -146,9 +155,9 @@ def _acceleration(seen: ZoneEvidence, rules: AlertRules) -> Finding | None:
         "R4",
         Reading(now, max(now, int(bends))),
         rules.acceleration.tell,
-        f"The thirds of the last year moved at {rates} mm/yr against the surroundings (F-test of the bend: p = "
-        f"{found.probability:.1g}). Inverse velocities are in the evidence; no date of failure follows from data of "
-        "every twelfth day.",
+        f"The thirds of the last year moved at {rates} mm/yr against the surroundings "
+        f"({by_noise(found.probability)}). Inverse velocities are in the evidence; no date of failure follows from "
+        "data of every twelfth day.",
         {
             "rates_mm_yr": [round(rate, 2) for rate in found.rates_mm_yr],
             "curvature_mm_yr2": round(found.curvature_mm_yr2, 2),
