@@ -160,7 +160,10 @@ def test_a_summary_tells_when_an_alert_was_raised_and_how_it_stands_now():
 
     (line,) = (text for text in draft.body_text.splitlines() if text.startswith("Open: "))
 
-    assert f"raised {raised.epoch}. On {until.epoch}: " in line
+    latest = min(zone.windows, key=lambda window: window.days)
+    assert latest.days < zone.window.days, "the window that holds the level is a longer one"
+    speed = f"{latest.judged_mm_yr:+.0f} ± {latest.judged_half_interval_mm_yr:.0f} mm/yr"
+    assert f"raised {raised.epoch}. On {until.epoch}, last {latest.days} days: core {speed}" in line
     assert zone.evidence["sentence"] in line
     assert f"its core at {-zone.window.judged_mm_yr:.0f}" in line
     assert raised.sentence not in line
@@ -323,7 +326,7 @@ def test_a_first_fill_says_in_the_outbox_how_its_open_alerts_stand(ledger):
 
     assert mail.kind == "summary"
     newest = judged()[until - 1]
-    assert f"raised {events()[0].epoch}. On {newest.epoch}: " in mail.body_text
+    assert f"raised {events()[0].epoch}. On {newest.epoch}, last 150 days: " in mail.body_text
 
 
 def test_composing_twice_writes_once_and_later_messages_answer_across_publications(ledger):

@@ -302,7 +302,10 @@ def how_alerts_stand(newest: Judged) -> dict[str, str]:
         since = f"{rule}, level {alert.level}, raised {alert.raised_epoch.isoformat()}."
         reads = found["rules"].get(alert.rule)
         now = f"{reads} {found['sentence']}" if reads else found["sentence"]
-        standing[alert.id] = f"{since} On {newest.epoch.isoformat()}: {now}"
+        # The sentence is about the window that holds the level; the shortest one knows first that it slows down.
+        latest = min(found["windows"], key=lambda window: window["days"])
+        speed = f"last {latest['days']} days: {_core(latest)}"
+        standing[alert.id] = f"{since} On {newest.epoch.isoformat()}, {speed}. {now}"
     return standing
 
 
