@@ -57,7 +57,8 @@ def shares(revision: Revision) -> dict[int, float]:
 
 
 def told(revision: Revision) -> dict[int, str]:
-    return {one.number: str(one) for one in check_corrections(revision.folder, revision.manifest)}
+    found = read_corrections(revision.folder)
+    return {one.number: str(one) for one in check_corrections(revision.folder, revision.manifest, found)}
 
 
 def test_each_is_told_beyond_its_limit_and_not_below(corrected, monkeypatch):

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sagwatch.adapters.database.models import Message
 from sagwatch.domain.alert import AlertEvent
 from sagwatch.domain.judgement import Judged
-from sagwatch.domain.message import Origin, event_letter, next_expected, plain, subject_line
+from sagwatch.domain.message import Origin, event_letter, how_alerts_stand, next_expected, plain, subject_line
 from sagwatch.domain.rules import rules_sha256
 from sagwatch.steps.compose_messages import SLACK_RECIPIENT, compose_messages, draft_messages, recipients
 from tests.database.published import make_revision, make_site
@@ -151,6 +151,35 @@ def test_a_first_fill_is_told_together_and_only_the_young_one_by_one():
     assert "still open: 1." in ago.body_text
 
 
+def test_a_summary_tells_when_an_alert_was_raised_and_how_it_stands_now():
+    raised = events()[0]
+    until = next(one for one in judged() if any(e.type == "better" for e in one.events))
+    as_of = at(raised, 400)
+    draft = draft_messages(site_with(), [raised], ORIGIN, 0, {}, as_of, how_alerts_stand(until))[0]
+    (zone,) = (snapshot for snapshot in until.snapshots if snapshot.zone_id == raised.zone_id)
+
+    (line,) = (text for text in draft.body_text.splitlines() if text.startswith("Open: "))
+
+    latest = min(zone.windows, key=lambda window: window.days)
+    assert latest.days < zone.window.days, "the window that holds the level is a longer one"
+    speed = f"{latest.judged_mm_yr:+.0f} ± {latest.judged_half_interval_mm_yr:.0f} mm/yr"
+    assert f"raised {raised.epoch}. On {until.epoch}, last {latest.days} days: core {speed}" in line
+    assert zone.evidence["sentence"] in line
+    assert f"its core at {-zone.window.judged_mm_yr:.0f}" in line
+    assert raised.sentence not in line
+    without = draft_messages(site_with(), [raised], ORIGIN, 0, {}, as_of)[0].body_text
+    assert f"On {raised.epoch}: {raised.sentence}" in without
+
+
+def test_what_the_newest_acquisition_does_not_show_has_no_standing_of_now():
+    newest = judged()[-1]
+    assert not any(alert.is_open and alert.rule == "R1" for alert in newest.state.alerts)
+
+    standing = how_alerts_stand(newest)
+
+    assert events()[0].alert_id not in standing
+
+
 def test_an_old_set_of_events_has_one_summary_whenever_it_is_asked_for():
     years_later = at(events()[-1], days=1000)
 
@@ -278,6 +307,26 @@ def test_the_next_acquisition_follows_the_usual_pause():
 
     assert next_expected(days) == date(2024, 1, 1) + timedelta(days=72)
     assert next_expected(days[:1]) is None
+
+
+def test_a_first_fill_says_in_the_outbox_how_its_open_alerts_stand(ledger):
+    site = site_with()
+    until = next(i for i, one in enumerate(judged()) if any(e.type == "better" for e in one.events)) + 1
+    as_of = at(events()[0], 1000)
+    ledger.sites.sync([site], as_of)
+    ledger.revisions.write_down(make_revision(1, days_of(5), TRACK), as_of)
+    with ledger.begin() as session:
+        for one in judged()[:until]:
+            ledger.alerts.save_judgement(
+                session, TRACK, one, grid_of(SHAPE), "revision-1", rules_sha256(RULES), as_of
+            )
+        compose_messages(ledger.outbox, session, site, judged()[:until], ORIGIN, as_of)
+    with ledger.begin() as session:
+        mail = session.scalars(select(Message).where(Message.recipient == "shift@example.org")).one()
+
+    assert mail.kind == "summary"
+    newest = judged()[until - 1]
+    assert f"raised {events()[0].epoch}. On {newest.epoch}, last 150 days: " in mail.body_text
 
 
 def test_composing_twice_writes_once_and_later_messages_answer_across_publications(ledger):

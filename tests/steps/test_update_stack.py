@@ -215,7 +215,7 @@ def test_an_acquisition_without_steady_ground_is_marked_and_told(stored, monkeyp
     monkeypatch.setattr("sagwatch.engine.corrections.LEAST_STEADY_PIXELS", 20)
     marked = [stored.dates[7]]
 
-    def nothing_seen(folder, manifest):
+    def nothing_seen(manifest, corrections):
         return [day for day in manifest.epochs if day in marked]
 
     for module in ("sagwatch.steps.update_stack", "sagwatch.engine.correction_files"):

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from sagwatch.domain.alert import RULE_TITLES, VELOCITY_RULE, AlertEvent
 from sagwatch.domain.ids import opaque_id
+from sagwatch.domain.judgement import Judged
 from sagwatch.domain.sentence import area_words, place_words
 
 NOT_A_WARNING = (
@@ -245,10 +246,12 @@ def summary_letter(
     origin: Origin,
     history_only_points: int,
     threshold_mm_yr: float,
+    standing: Mapping[str, str],
 ) -> Letter:
     """About everything that is too old for messages of its own: what happened in order, and what is open now.
 
-    ``all_events`` are those of the whole publication: an alert of the past may have been cleared lately.
+    ``all_events`` are those of the whole publication: an alert of the past may have been cleared lately. ``standing``
+    is what `how_alerts_stand` gives; an alert that it does not know is told by its last event, with its date.
     """
     ordered = sorted(events, key=lambda event: (event.epoch, event.id))
     told = {event.alert_id for event in ordered}
@@ -264,7 +267,13 @@ def summary_letter(
     if len(ordered) > _LINES_OF_A_SUMMARY:
         left = len(ordered) - _LINES_OF_A_SUMMARY
         facts.append(("and", f"{left} more: see the view analyst.alert_history of the database"))
-    facts += [(f"Open: {event.evidence['zone']}", event.sentence) for event in _open_now(last)]
+    facts += [
+        (
+            f"Open: {event.evidence['zone']}",
+            standing.get(event.alert_id, f"On {event.epoch.isoformat()}: {event.sentence}"),
+        )
+        for event in _open_now(last)
+    ]
     if history_only_points:
         facts.append(
             (
@@ -279,6 +288,25 @@ def summary_letter(
         f"{_count(still_open, 'alert')} open"
     )
     return Letter(subject_line(subject), opening, tuple(facts), _closing(origin))
+
+
+def how_alerts_stand(newest: Judged) -> dict[str, str]:
+    """What the newest acquisition says about each open alert whose zone it shows: since when, and how it moves now."""
+    shown = {snapshot.zone_id: snapshot.evidence for snapshot in newest.snapshots}
+    standing = {}
+    for alert in newest.state.alerts:
+        found = shown.get(alert.subject)
+        if not alert.is_open or alert.raised_epoch is None or found is None:
+            continue
+        rule = f"{alert.rule} ({RULE_TITLES[alert.rule]})"
+        since = f"{rule}, level {alert.level}, raised {alert.raised_epoch.isoformat()}."
+        reads = found["rules"].get(alert.rule)
+        now = f"{reads} {found['sentence']}" if reads else found["sentence"]
+        # The sentence is about the window that holds the level; the shortest one knows first that it slows down.
+        latest = min(found["windows"], key=lambda window: window["days"])
+        speed = f"last {latest['days']} days: {_core(latest)}"
+        standing[alert.id] = f"{since} On {newest.epoch.isoformat()}, {speed}. {now}"
+    return standing
 
 
 def _count(n: int, noun: str, several: str = "") -> str:

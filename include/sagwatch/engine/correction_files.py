@@ -153,12 +153,15 @@ def corrected_past_m(
     return without_topography(corrected, slice(None), found)
 
 
-def check_corrections(folder: Path, manifest: Manifest) -> list[Finding]:
-    """What a person should know of a revision's corrections: what they would eat, and where something stands in."""
+def check_corrections(folder: Path, manifest: Manifest, corrections: Corrections | None) -> list[Finding]:
+    """What a person should know of a revision's corrections: what they would eat, and where something stands in.
+
+    ``corrections`` are its `stored_corrections`.
+    """
     settings = correction_settings(manifest)
-    if settings is None:
+    if settings is None or corrections is None:
         return []
-    found, corrections = [], read_corrections(folder)
+    found = []
     if corrections.ramp is not None and settings.ramp != "none":
         scene = read_scene(folder, manifest)
         shares = eaten_by_ramp(scene, settings.ramp, manifest.grid.pixel_m, refer_to=settings.refer_to)
@@ -185,19 +188,18 @@ def check_corrections(folder: Path, manifest: Manifest) -> list[Finding]:
                 f"the baselines resemble motion: up to {share:.0%} of a trough is taken for a height error"
             )
             found.append(Finding(121, False, where))
-    if days := [f"{day}" for day in corrected_by_average(folder, manifest)]:
+    if days := [f"{day}" for day in corrected_by_average(manifest, corrections)]:
         more = f" and {len(days) - _MOST_NAMES} more" if len(days) > _MOST_NAMES else ""
         where = f"the average of the other acquisitions corrects {', '.join(days[:_MOST_NAMES])}{more}"
         found.append(Finding(122, False, where))
     return found
 
 
-def corrected_by_average(folder: Path, manifest: Manifest) -> list[date]:
+def corrected_by_average(manifest: Manifest, corrections: Corrections | None) -> list[date]:
     """Acquisitions with too little steady ground for a ramp or a dependence on height of their own."""
-    if correction_settings(manifest) is None:
+    if corrections is None:
         return []
-    stood_in = read_corrections(folder).stood_in
-    return [day for day, told in zip(manifest.epochs, stood_in, strict=True) if told]
+    return [day for day, told in zip(manifest.epochs, corrections.stood_in, strict=True) if told]
 
 
 def steady_until(folder: Path) -> date | None:
@@ -207,12 +209,12 @@ def steady_until(folder: Path) -> date | None:
     return date.fromisoformat(read_attributes(folder / STEADY)[_UNTIL])
 
 
-def topography_state(folder: Path, manifest: Manifest) -> str:
+def topography_state(manifest: Manifest, corrections: Corrections | None) -> str:
     """``off``, ``estimated``, or ``not yet``: there are too few acquisitions, or their baselines are all alike."""
     settings = correction_settings(manifest)
-    if settings is None or settings.topography_order is None:
+    if settings is None or settings.topography_order is None or corrections is None:
         return "off"
-    return "not yet" if read_corrections(folder).per_baseline is None else "estimated"
+    return "not yet" if corrections.per_baseline is None else "estimated"
 
 
 def _trusted_velocity(folder: Path) -> NDArray[np.float32]:
@@ -259,8 +261,13 @@ def read_scene(folder: Path, manifest: Manifest) -> Scene:
     return Scene(height_m, incidence_deg, slant_range_m, steady, reference.row, reference.column)
 
 
+def stored_corrections(folder: Path, manifest: Manifest) -> Corrections | None:
+    """What a revision estimated; None where it corrects nothing."""
+    return None if correction_settings(manifest) is None else read_corrections(folder)
+
+
 def read_corrections(folder: Path) -> Corrections:
-    """What a revision estimated."""
+    """What a revision that corrects something estimated."""
     with open_hdf5(folder / CORRECTIONS) as file:
         found: dict[str, Any] = {name: file[name][:] if name in file else None for name in _DATASETS}
     return Corrections(**found)

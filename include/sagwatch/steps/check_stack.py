@@ -10,7 +10,7 @@ from sagwatch.adapters.database.ledger import Ledger
 from sagwatch.domain.site import Site, Track
 from sagwatch.engine import checks
 from sagwatch.engine.checks import Finding
-from sagwatch.engine.correction_files import check_corrections
+from sagwatch.engine.correction_files import check_corrections, stored_corrections
 from sagwatch.engine.manifest import read_manifest
 from sagwatch.engine.window import Effort
 from sagwatch.steps.stack_members import stored, track_store
@@ -50,6 +50,7 @@ def check_stack(
         found += [Finding(finding.number, all_missing, finding.where) for finding in missing]
     newest = ledger.revisions.newest(track.id)
     if newest is not None and (folder := data / newest.folder).is_dir():
-        found += check_corrections(folder, read_manifest(folder))
+        manifest = read_manifest(folder)
+        found += check_corrections(folder, manifest, stored_corrections(folder, manifest))
     needed = checks.needed_bytes(stack.network, store.grid.pixels, 0, Effort())
     return found + checks.check_disk(store.folder, needed)

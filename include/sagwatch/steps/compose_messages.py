@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,14 @@ from sagwatch.adapters.database.outbox import Channel, DraftMessage, Outbox
 from sagwatch.domain.alert import AlertEvent
 from sagwatch.domain.ids import opaque_id
 from sagwatch.domain.judgement import Judged
-from sagwatch.domain.message import Letter, Origin, event_letter, message_id, summary_letter
+from sagwatch.domain.message import (
+    Letter,
+    Origin,
+    event_letter,
+    how_alerts_stand,
+    message_id,
+    summary_letter,
+)
 from sagwatch.domain.reasons import Reason
 from sagwatch.domain.site import Site
 
@@ -51,7 +59,9 @@ def compose_messages(
         return 0
     first = outbox.first_message_ids(session, {event.alert_id for event in events})
     history_only = int(np.count_nonzero(judged[-1].reasons == Reason.HISTORY_ONLY))
-    return outbox.put(session, draft_messages(site, events, origin, history_only, first, as_of), as_of)
+    standing = how_alerts_stand(judged[-1])
+    drafts = draft_messages(site, events, origin, history_only, first, as_of, standing)
+    return outbox.put(session, drafts, as_of)
 
 
 def draft_messages(
@@ -61,10 +71,11 @@ def draft_messages(
     history_only_points: int,
     first_message_ids: Mapping[tuple[str, str, str], str],
     as_of: datetime,
+    standing: Mapping[str, str] = MappingProxyType({}),
 ) -> list[DraftMessage]:
     """The messages about some events, summaries first.
 
-    ``first_message_ids`` is what `Outbox.first_message_ids` gives.
+    ``first_message_ids`` is what `Outbox.first_message_ids` gives, ``standing`` what `how_alerts_stand` gives.
     """
     limit = site.alerts.single_messages_for_days
     old = [e for e in events if e.tell == "page" and (as_of.date() - e.epoch).days > limit]
@@ -79,6 +90,7 @@ def draft_messages(
                 origin,
                 history_only_points,
                 site.alerts.levels_mm_yr[0],
+                standing,
             )
             drafts.append(_summary(site, told_together, recipient, letter, origin))
         first = dict(first_message_ids)

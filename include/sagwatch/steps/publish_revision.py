@@ -28,7 +28,7 @@ from sagwatch.domain.settling import holds_judgement
 from sagwatch.domain.site import Site, Track
 from sagwatch.domain.windows import EVIDENCE, WindowVelocity, evidence_classes
 from sagwatch.domain.witness import against_quiet_ground
-from sagwatch.engine.correction_files import correction_settings, read_corrections
+from sagwatch.engine.correction_files import stored_corrections
 from sagwatch.engine.corrections import without_topography
 from sagwatch.engine.revision import Revision, read_revision, solve_past, verify
 from sagwatch.engine.stack import Stack
@@ -249,7 +249,7 @@ def _published_arrays(
 ) -> PublishedArrays:
     """What readers see of the revision, with the zones and reasons of the last judgement."""
     stack = store.stack(revision.manifest.members)
-    found = read_corrections(revision.folder) if correction_settings(revision.manifest) is not None else None
+    found = stored_corrections(revision.folder, revision.manifest)
     kept_m = revision.los_with_topography_m()
     los_m = kept_m if found is None else without_topography(kept_m.copy(), slice(None), found)
     solution = _whole(revision, stack, los_m, _incidence_deg(store))

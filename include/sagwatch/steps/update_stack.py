@@ -26,6 +26,7 @@ from sagwatch.engine.correction_files import (
     check_corrections,
     corrected_by_average,
     steady_until,
+    stored_corrections,
     topography_state,
 )
 from sagwatch.engine.files import sha256_of
@@ -328,7 +329,9 @@ def _next_revision(
         stack.dates[-1],
     )
     manifest = read_manifest(folder)
-    _tell_of_corrections(check_corrections(folder, manifest), track, ledger, manifest, as_of)
+    corrections = stored_corrections(folder, manifest)
+    findings = check_corrections(folder, manifest, corrections)
+    _tell_of_corrections(findings, track, ledger, manifest, as_of)
     until = steady_until(folder)
     if until is not None and newest is not None:
         _tell_of_steady_ground(site, track, ledger, newest, until, as_of)
@@ -350,8 +353,8 @@ def _next_revision(
             summary={
                 "pairs": len(members),
                 "epochs": len(stack.dates),
-                "average_correction": [f"{day}" for day in corrected_by_average(folder, manifest)],
-                "topography": topography_state(folder, manifest),
+                "average_correction": [f"{day}" for day in corrected_by_average(manifest, corrections)],
+                "topography": topography_state(manifest, corrections),
                 "steady_until": None if until is None else until.isoformat(),
             },
             inputs=epoch_inputs(
