@@ -130,8 +130,7 @@ def without_wrong_cycles(stack: Stack) -> list[StoredInterferogram]:
     phases = Phases(stack.store.interferograms, *stack.pixel)
     land = stack.store.read_geometry().land
     attribution = Attribution(ids, lambda triangle: phases.cycles_on_land(triangle, ids, land))
-    where = stack.mine.near_faces(CorrectionRules().exclude_around_faces_m)
-    stand = []
+    where, stand = stack.mine.may_sink, []
     for one in stack.members:
         treatment = decide(attribution, (one.reference, one.secondary), "mask", 1, where)
         if treatment is not None and treatment.changes:

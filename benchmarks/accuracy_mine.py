@@ -23,7 +23,7 @@ from sagwatch.adapters.product_zip import unpack_product
 from sagwatch.domain.acquisition import Acquisition
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.network import plan_network
-from sagwatch.domain.stack_rules import NetworkRules
+from sagwatch.domain.stack_rules import CorrectionRules, NetworkRules
 from sagwatch.engine.geometry import Geometry
 from sagwatch.engine.hyp3_attributes import parse_parameters, product_attributes
 from sagwatch.engine.interferogram import Layers, StoredInterferogram
@@ -136,6 +136,11 @@ class SeenMine:
         """Pixels within so many metres of a panel."""
         x, y = self.grid.xy(*np.indices(self.grid.shape))
         return np.logical_or.reduce([contains_xy(face.buffer(metres), x, y) for face in self.faces])
+
+    @property
+    def may_sink(self) -> Bools:
+        """Ground that never counts as steady, and on which unwrapping errors are treated: near a panel."""
+        return self.near_faces(CorrectionRules().exclude_around_faces_m)
 
     @property
     def settings(self) -> RevisionSettings:

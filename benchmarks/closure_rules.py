@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from benchmarks.accuracy_mine import PATH, SeenMine, Span, scenario_of
 from benchmarks.accuracy_scores import find_trough, reach, referenced, rms, score_trough, stable_ground
-from sagwatch.domain.stack_rules import CorrectionRules
 from sagwatch.engine.closure import CYCLE_RAD, Pair, Triangle
 from sagwatch.engine.closure_files import Phases
 from sagwatch.engine.faults import Attribution, Closure, Treatment, decide
@@ -124,7 +123,7 @@ def treated(network: Network, rule: str, treatments: Mapping[Pair, Treatment]) -
 def decisions(network: Network, rule: str) -> dict[Pair, Treatment]:
     if rule == "off":
         return {}
-    where = network.mine.near_faces(CorrectionRules().exclude_around_faces_m)
+    where = network.mine.may_sink
     found = {pair: decide(network.attribution, pair, rule, LEAST_PIXELS, where) for pair in network.ids}
     return {pair: one for pair, one in found.items() if one is not None}
 

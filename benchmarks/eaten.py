@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy_mine import PATH, SeenMine, Span, scenario_of
-from sagwatch.domain.stack_rules import CorrectionRules
 from sagwatch.engine.corrections import CorrectionSettings, Scene, estimate
 from sagwatch.engine.eaten import eaten_by_ramp, eaten_by_topography
 from sagwatch.engine.steady_ground import steady_ground
@@ -84,7 +83,7 @@ def ramp_shares(truth: Truth, kind: str, mask: str) -> Eaten:
         velocity = fit_line(elapsed_years(dates), truth_m.reshape(len(dates), -1)).velocity_m_yr
         steady = steady_ground(dates, velocity.reshape(steady.shape), steady, (), mine.grid)
     elif mask == "faces":
-        steady = ~mine.near_faces(CorrectionRules().exclude_around_faces_m)
+        steady = ~mine.may_sink
     scene = scene_of(steady)
     _, corrected = estimate(
         dates, truth_m, lambda *_: None, np.zeros(len(dates)), scene, CorrectionSettings(ramp=kind)

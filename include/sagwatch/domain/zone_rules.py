@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -45,7 +44,7 @@ def by_noise(probability: float) -> str:
     """How often noise alone would show as much, in words; the number itself is in the evidence."""
     if probability > 0.01:
         return f"noise alone shows as much in {probability:.0%} of cases"
-    times = min(10 ** math.floor(-math.log10(max(probability, 1e-300)) + 1e-9), 1_000_000)
+    times = next(times for times in (1_000_000, 100_000, 10_000, 1_000, 100) if probability <= 1 / times)
     return f"noise alone shows as much less than once in {times:,} cases"
 
 

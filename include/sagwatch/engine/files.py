@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,10 +103,9 @@ class Disk:
             self.flush([path])
             self._hashes[path] = self._hashing.submit(digest_of, path)
 
-    def take_others(self, folder: Path, but: Collection[str] = ()) -> None:
-        """Take all files of a folder that were not taken yet, except some by name."""
-        files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in but)
-        self.take(path for path in files if path not in self._hashes)
+    def take_others(self, paths: Iterable[Path]) -> None:
+        """Take those files that were not taken yet."""
+        self.take(path for path in paths if path not in self._hashes)
 
     def digest(self, path: Path) -> str:
         """Wait for the hash of a file that was taken, by the path that it had; it may be renamed after this."""

@@ -262,7 +262,7 @@ def _write(job: _Job, update: Update) -> None:
         }
         write_state(aside, State({member.id: facts[member.id] for member in stack.members}, solved.stale))
         write_series(aside, update, template, shared[SERIES])
-        disk.take_others(aside, but=VELOCITIES[1:])
+        disk.take_others(aside / name for name in file_names(aside) if name not in VELOCITIES[1:])
         fitting.result()
         manifest = Manifest(
             id=job.identity,
@@ -288,8 +288,9 @@ def _write(job: _Job, update: Update) -> None:
                 Making(aside, track, manifest, job.settings.corrections, plan.base, solve_until)
             )
             disk.take(aside / name for name in VELOCITIES)
-        disk.take_others(aside)
-        files = {name: describe(aside / name, disk.digest(aside / name)) for name in file_names(aside)}
+        names = file_names(aside)
+        disk.take_others(aside / name for name in names)
+        files = {name: describe(aside / name, disk.digest(aside / name)) for name in names}
         manifest = replace(manifest, files=files)
         write_manifest(aside, manifest)
 

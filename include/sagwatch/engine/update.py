@@ -445,12 +445,12 @@ class StripWork:
         """Returns what is news before the blocks, and the first epochs of the blocks in which something is."""
         renewed = self.update.renew(strip, self.pairs)
         newest, targets = renewed.newest, self.targets()
-        pairs = newest.pairs_per_epoch
         changed = set()
         for block in targets.blocks:
             rows = slice(block.made.epoch - newest.first, block.made.epoch - newest.first + block.made.length)
-            block.los_m[strip], block.pairs[strip] = newest.los_m[rows], pairs[rows]
-            if self._has_news(block.made.epoch, strip, newest.los_m[rows], pairs[rows]):
+            los_m, pairs = newest.los_m[rows], newest.pairs_per_epoch[rows]
+            block.los_m[strip], block.pairs[strip] = los_m, pairs
+            if self._has_news(block.made.epoch, strip, los_m, pairs):
                 changed.add(block.made.epoch)
         for target, made in zip(targets.checkpoints, newest.checkpoints, strict=True):
             target.floats[strip], target.counts[strip] = made.floats, made.counts
@@ -463,20 +463,20 @@ class StripWork:
         self, strip: slice, before: int, pixels: NDArray[np.int64], solution: WindowSolution
     ) -> Iterator[Patch]:
         """What of some pixels' older solution is news: from the first block on in which it is."""
-        pairs = solution.pairs_per_epoch
         for block in self.update.plan.blocks:
             if not solution.first <= block.epoch < before:
                 continue
             rows = slice(block.epoch - solution.first, block.after - solution.first)
-            news = self._is_news(block.epoch, pixels + strip.start, solution.los_m[rows], pairs[rows])
+            los_m, pairs = solution.los_m, solution.pairs_per_epoch
+            news = self._is_news(block.epoch, pixels + strip.start, los_m[rows], pairs[rows])
             if np.any(news):
                 yield Patch(
                     pixels[news] + strip.start,
                     block.epoch,
-                    solution.los_m[rows.start : before - solution.first, news],
+                    los_m[rows.start : before - solution.first, news],
                     pairs[rows.start : before - solution.first, news],
                 )
-                pixels, solution, pairs = pixels[~news], solution.of(np.flatnonzero(~news)), pairs[:, ~news]
+                pixels, solution = pixels[~news], solution.of(np.flatnonzero(~news))
 
     def _has_news(
         self, epoch: int, strip: slice, los_m: NDArray[np.floating], pairs: NDArray[np.uint8]
