@@ -186,6 +186,8 @@ def test_the_mine_plan_is_read_from_the_folder_beside_the_site_file(tmp_path):
             "360",
         ),
         ("faces.geojson", [feature(AREA, name="x", begin="0024-01-01")], "begin", "1900-01-01"),
+        ("faces.geojson", [feature(AREA, name="x", begin="0")], "begin", "write it as 2024-01-31"),
+        ("faces.geojson", [feature(AREA, name="x", begin=1704067200)], "begin", "write it as 2024-01-31"),
         (
             "faces.geojson",
             [feature(AREA, name=name, seam="5", begin="2024-01-01") for name in "xy"],

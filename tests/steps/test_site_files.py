@@ -73,7 +73,7 @@ def test_a_good_file_is_a_site(tmp_path):
         ("title", None, "title: is missing; add it"),
         ("tracks.0.grid.epsg", None, "tracks[0].grid.epsg: is missing; add it (Projected coordinate system"),
         ("network.max_days", 0, "network.max_days: Input should be greater than or equal to 1, found 0"),
-        ("start", "yesterday", "start: Input should be a valid date"),
+        ("start", "yesterday", "start: 'yesterday' is no date; write it as 2024-01-31"),
         ("tracks.0.looks", "7x7", "tracks[0].looks: Input should be '20x4', '10x2' or '5x1', found '7x7'"),
         ("tracks.0.looks", "5x1", "looks 5x1 make pixels of 20 m, the grid says 80"),
         ("tracks.0.grid.west", 482321, "is not a whole multiple of the pixel of 80.0 m; use 482320"),

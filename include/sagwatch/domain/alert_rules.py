@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from sagwatch.domain.strict import Strict
+from sagwatch.domain.strict import Day, Strict
 
 #: Two satellites of Sentinel-1 see a place so often on one track.
 _SHORTEST_REVISIT_DAYS = 6
@@ -74,7 +73,7 @@ class DisplacementRule(Strict):
     levels_mm: tuple[float, ...] = Field(
         default=(-10, -100, -300), description="Line-of-sight displacement at which level 1, 2, ... begin."
     )
-    baseline: date | None = Field(
+    baseline: Day | None = Field(
         default=None, description="Counted from here; from the record's beginning if left out."
     )
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 from shapely.geometry import shape
 
-from sagwatch.domain.strict import Strict
+from sagwatch.domain.strict import Day, Strict
 
 
 class Asset(Strict):
@@ -28,8 +28,8 @@ class Face(Strict):
 
     name: str = Field(min_length=1, max_length=120)
     seam: str = Field(default="", max_length=60)
-    begin: date = Field(ge=date(1900, 1, 1), lt=date(2200, 1, 1))
-    end: date | None = Field(default=None, lt=date(2200, 1, 1))
+    begin: Day = Field(ge=date(1900, 1, 1), lt=date(2200, 1, 1))
+    end: Day | None = Field(default=None, lt=date(2200, 1, 1))
     advance_deg: float | None = Field(
         default=None, ge=0, lt=360, description="Direction of advance, degrees from north over east."
     )

@@ -26,7 +26,7 @@ from sagwatch.domain.stack_rules import (
     InversionRules,
     NetworkRules,
 )
-from sagwatch.domain.strict import Strict
+from sagwatch.domain.strict import Day, Strict
 
 Processor = Literal["INSAR_GAMMA", "INSAR_ISCE_BURST", "INSAR_ISCE_MULTI_BURST"]
 
@@ -203,8 +203,8 @@ class Site(Strict):
     title: str = Field(min_length=1, max_length=200)
     note: str = ""
     boundary: dict[str, Any] = Field(description="GeoJSON Polygon, longitude and latitude: the licence area.")
-    start: date
-    end: date | None = None
+    start: Day
+    end: Day | None = None
     schedule: str = Field(default="15 */6 * * *", description="Cron, UTC.")
     patience_minutes: int = Field(default=300, ge=1, description="A run waits for HyP3 jobs at most so long.")
     max_attempts: int = Field(default=3, ge=1, le=10, description="Orders of one pair before it is given up.")

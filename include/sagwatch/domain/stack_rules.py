@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
 from sagwatch.domain.delay import FETCHED_METHODS
-from sagwatch.domain.strict import Strict
+from sagwatch.domain.strict import Day, Strict
 
 #: YAML reads a bare off as False.
 Closure = Annotated[
@@ -39,7 +38,7 @@ class NetworkRules(Strict):
         description="Order a pair that was made with restituted orbits once more, 21 days after its later acquisition, "
         "when the precise ones are out. Costs the credits of those pairs twice; after all first orders, never a third.",
     )
-    only: tuple[tuple[date, date], ...] | None = Field(
+    only: tuple[tuple[Day, Day], ...] | None = Field(
         default=None, description="Exactly these pairs and no others, for archives that exist already."
     )
 
