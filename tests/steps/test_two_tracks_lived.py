@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -109,6 +110,25 @@ def test_two_tracks_of_a_site_go_all_the_way_and_never_mix(lived, postgis_url):
     assert {message["copies"] for message in messages} == {1}
     told = [f"{message}" for message in messages if message["kind"] == "mail"]
     assert all(any(track in words for words in told) for track in TRACKS)
+
+    # A message of one names the other's zone, as long as that is there.
+    names = {zone: track for track, zone in zones}
+    later = [message["text"] for message in messages if "ground is moving" in message.get("subject", "")]
+    assert later
+    for words in later:
+        (side,) = re.findall(r"Other side: track (\S+) \(\w+\) shows it too, as (zone \w+): on 2024-", words)
+        assert names[side[1]] == side[0]
+        assert f"Data: track {SITE_NAME}/{side[0]}" not in words
+    with ledger.begin() as session:
+        (mine,) = session.execute(
+            text("SELECT id FROM sagwatch.zone WHERE track_id LIKE '%t011a' LIMIT 1")
+        ).one()
+        session.execute(
+            text("UPDATE sagwatch.zone SET ended_epoch = last_epoch WHERE track_id LIKE '%t018d'")
+        )
+        (gone,) = ledger.alerts.other_views(session, f"{SITE_NAME}/t011a", [mine])[mine]
+        session.rollback()
+    assert gone.words.startswith("track t018d (descending) shows no zone there up to 2024-05-")
 
     # And the page has both.
     reader = Reader(lambda: (postgis_url, None))

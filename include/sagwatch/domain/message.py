@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import pairwise
 from statistics import median
+from types import MappingProxyType
 from typing import Any, Literal
 
 from sagwatch.domain.alert import RULE_TITLES, VELOCITY_RULE, AlertEvent
@@ -20,6 +21,7 @@ from sagwatch.domain.ids import opaque_id
 from sagwatch.domain.judgement import Judged
 from sagwatch.domain.sentence import area_words, place_words
 
+NO_OTHER_VIEWS: Mapping[str, Sequence[OtherView]] = MappingProxyType({})
 NOT_A_WARNING = (
     "This is not a collapse warning: brittle or fast events can happen without any sign in InSAR, and silence "
     "does not mean that the ground is stable."
@@ -77,6 +79,38 @@ class Origin:
     provisional: str | None = None
     #: What displacements refer to, `DatumRules.refer_to` of the site.
     refer_to: Literal["point", "steady_ground"] = "point"
+
+
+@dataclass(frozen=True, slots=True)
+class OtherView:
+    """What another track of the site shows where a zone lies.
+
+    Attributes
+    ----------
+    epoch
+        The acquisition that showed its ``zone``; where it has none, the newest one that was judged.
+    zone
+        The name of its zone that covers most of this one; None if there is none.
+    windows
+        Of that zone's evidence.
+    """
+
+    track: str
+    direction: str
+    epoch: date
+    zone: str | None = None
+    windows: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def words(self) -> str:
+        who = f"track {self.track} ({self.direction})"
+        if self.zone is None:
+            return f"{who} shows no zone there up to {self.epoch.isoformat()}"
+        latest = min(self.windows, key=lambda window: window["days"])
+        return (
+            f"{who} shows it too, as {self.zone}: on {self.epoch.isoformat()}, last {latest['days']} days: "
+            f"{_core(latest)}, along its own line of sight"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +181,9 @@ def message_id(subject_id: str, channel: str, recipient: str) -> str:
     return f"<{subject_id}.{opaque_id('contact', channel, recipient, length=12)}@sagwatch>"
 
 
-def event_letter(event: AlertEvent, origin: Origin, as_of: datetime) -> Letter:
+def event_letter(
+    event: AlertEvent, origin: Origin, as_of: datetime, others: Sequence[OtherView] = ()
+) -> Letter:
     """About one event: what, where, how sure, blind spots, since when, which data, what it is not, what comes next."""
     found = event.evidence
     level = max(event.to_level, event.from_level) if event.type in ("cleared", "merged") else event.to_level
@@ -160,6 +196,7 @@ def event_letter(event: AlertEvent, origin: Origin, as_of: datetime) -> Letter:
         *_where(found),
         *_values(found),
         *_movement(found),
+        *(("Other side", other.words) for other in others),
         *_since(event, as_of),
         *_data(origin),
     ]
@@ -290,8 +327,13 @@ def summary_letter(
     return Letter(subject_line(subject), opening, tuple(facts), _closing(origin))
 
 
-def how_alerts_stand(newest: Judged) -> dict[str, str]:
-    """What the newest acquisition says about each open alert whose zone it shows: since when, and how it moves now."""
+def how_alerts_stand(
+    newest: Judged, others: Mapping[str, Sequence[OtherView]] = NO_OTHER_VIEWS
+) -> dict[str, str]:
+    """What the newest acquisition says about each open alert whose zone it shows: since when, and how it moves now.
+
+    ``others`` are the views of other tracks, by zone.
+    """
     shown = {snapshot.zone_id: snapshot.evidence for snapshot in newest.snapshots}
     standing = {}
     for alert in newest.state.alerts:
@@ -305,7 +347,10 @@ def how_alerts_stand(newest: Judged) -> dict[str, str]:
         # The sentence is about the window that holds the level; the shortest one knows first that it slows down.
         latest = min(found["windows"], key=lambda window: window["days"])
         speed = f"last {latest['days']} days: {_core(latest)}"
-        standing[alert.id] = f"{since} On {newest.epoch.isoformat()}, {speed}. {now}"
+        sides = "".join(
+            f" {view.words[0].upper()}{view.words[1:]}." for view in others.get(alert.subject, ())
+        )
+        standing[alert.id] = f"{since} On {newest.epoch.isoformat()}, {speed}. {now}{sides}"
     return standing
 
 

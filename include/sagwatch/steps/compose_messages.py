@@ -16,8 +16,10 @@ from sagwatch.domain.alert import AlertEvent
 from sagwatch.domain.ids import opaque_id
 from sagwatch.domain.judgement import Judged
 from sagwatch.domain.message import (
+    NO_OTHER_VIEWS,
     Letter,
     Origin,
+    OtherView,
     event_letter,
     how_alerts_stand,
     message_id,
@@ -47,20 +49,27 @@ class Recipient:
 
 
 def compose_messages(
-    outbox: Outbox, session: Session, site: Site, judged: Sequence[Judged], origin: Origin, as_of: datetime
+    outbox: Outbox,
+    session: Session,
+    site: Site,
+    judged: Sequence[Judged],
+    origin: Origin,
+    as_of: datetime,
+    others: Mapping[str, Sequence[OtherView]] = NO_OTHER_VIEWS,
 ) -> int:
     """Put messages about the events of a publication into the outbox; returns how many are new.
 
     An event younger than ``single_messages_for_days`` has a message of its own for each recipient; older ones (a first
-    fill) are told together. Asking again for the same events adds nothing.
+    fill) are told together. Asking again for the same events adds nothing. ``others`` are the views of the site's other
+    tracks, by zone.
     """
     events = [event for one in judged for event in one.events]
     if not events:
         return 0
     first = outbox.first_message_ids(session, {event.alert_id for event in events})
     history_only = int(np.count_nonzero(judged[-1].reasons == Reason.HISTORY_ONLY))
-    standing = how_alerts_stand(judged[-1])
-    drafts = draft_messages(site, events, origin, history_only, first, as_of, standing)
+    standing = how_alerts_stand(judged[-1], others)
+    drafts = draft_messages(site, events, origin, history_only, first, as_of, standing, others)
     return outbox.put(session, drafts, as_of)
 
 
@@ -72,6 +81,7 @@ def draft_messages(
     first_message_ids: Mapping[tuple[str, str, str], str],
     as_of: datetime,
     standing: Mapping[str, str] = MappingProxyType({}),
+    others: Mapping[str, Sequence[OtherView]] = NO_OTHER_VIEWS,
 ) -> list[DraftMessage]:
     """The messages about some events, summaries first.
 
@@ -95,7 +105,8 @@ def draft_messages(
             drafts.append(_summary(site, told_together, recipient, letter, origin))
         first = dict(first_message_ids)
         for event in filter(recipient.wants, single):
-            draft = _single(site, event, recipient, event_letter(event, origin, as_of), first)
+            letter = event_letter(event, origin, as_of, others.get(event.subject, ()))
+            draft = _single(site, event, recipient, letter, first)
             first.setdefault((event.alert_id, recipient.channel, recipient.address), draft.message_id)
             drafts.append(draft)
     return drafts

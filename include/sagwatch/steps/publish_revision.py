@@ -123,7 +123,9 @@ def publish_revision(
             ):
                 raise FencedError(f"{verdict.epoch} of {track.id} was judged by another writer meanwhile")
         origin = _origin(site, track, row)
-        messages = compose_messages(ledger.outbox, session, site, judged, origin, as_of)
+        zones = {event.subject for verdict in judged for event in verdict.events if event.zone_id is not None}
+        others = ledger.alerts.other_views(session, track.id, zones)
+        messages = compose_messages(ledger.outbox, session, site, judged, origin, as_of, others)
         if arrays is not None:
             history_only = int(np.count_nonzero(arrays.why_not == Reason.HISTORY_ONLY))
             sentences = _provisional_tracks(site, track, row, ledger)

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from geoalchemy2.shape import from_shape
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Subquery, func, select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 
@@ -19,6 +19,7 @@ from sagwatch.domain.footprint import Footprint, outline
 from sagwatch.domain.grid import Grid
 from sagwatch.domain.influence import Influence
 from sagwatch.domain.judgement import Judged, WatchState, ZoneSnapshot
+from sagwatch.domain.message import OtherView
 from sagwatch.domain.rules import rules_sha256
 from sagwatch.domain.zones import Zone
 from sagwatch.errors import BadRevisionError
@@ -98,6 +99,44 @@ class Alerts:
         if events:
             session.execute(insert(models.AlertEvent), events)
         return True
+
+    def other_views(
+        self, session: Session, track_id: str, zone_ids: Iterable[str]
+    ) -> dict[str, list[OtherView]]:
+        """What the site's other tracks show where some zones were last seen, by zone; those that judge already."""
+        theirs = select(models.Track.site).where(models.Track.id == track_id).scalar_subquery()
+        tracks = session.execute(
+            select(
+                models.Track.id, models.Track.name, models.Track.direction, func.max(models.Judgement.epoch)
+            )
+            .join(models.Judgement, models.Judgement.track_id == models.Track.id)
+            .where(
+                models.Track.site == theirs, models.Track.id != track_id, models.Track.archived_at.is_(None)
+            )
+            .group_by(models.Track.id)
+            .order_by(models.Track.name)
+        ).all()
+        own = _newest_snapshots(models.ZoneSnapshot.zone_id.in_(list(zone_ids)))
+        views: dict[str, list[OtherView]] = {}
+        for other_id, name, direction, epoch in tracks:
+            live = _newest_snapshots(
+                models.Zone.track_id == other_id,
+                models.Zone.ended_epoch.is_(None),
+                models.Zone.merged_into.is_(None),
+            )
+            common = func.st_area(func.st_intersection(own.c.geom, live.c.geom))
+            rows = session.execute(
+                select(own.c.zone_id, live.c.name, live.c.epoch, live.c.evidence)
+                .outerjoin_from(own, live, func.st_intersects(own.c.geom, live.c.geom))
+                .ext(distinct_on(own.c.zone_id))
+                .order_by(own.c.zone_id, common.desc().nulls_last(), live.c.zone_id)
+            )
+            for zone_id, zone, seen, evidence in rows:
+                view = OtherView(name, direction, epoch)
+                if zone is not None:
+                    view = OtherView(name, direction, seen, zone, tuple(evidence["windows"]))
+                views.setdefault(zone_id, []).append(view)
+        return views
 
     def note_late(
         self,
@@ -241,6 +280,24 @@ def _newest_evidence(session: Session, zone_ids: Sequence[str]) -> dict[str, dic
         .order_by(models.ZoneSnapshot.zone_id, models.ZoneSnapshot.epoch.desc())
     )
     return {row.zone_id: row.evidence for row in rows}
+
+
+def _newest_snapshots(*where: ColumnElement[bool]) -> Subquery:
+    """Zones as they were last seen."""
+    return (
+        select(
+            models.ZoneSnapshot.zone_id,
+            models.Zone.name,
+            models.ZoneSnapshot.epoch,
+            models.ZoneSnapshot.evidence,
+            models.ZoneSnapshot.geom,
+        )
+        .join(models.Zone, models.Zone.id == models.ZoneSnapshot.zone_id)
+        .where(*where)
+        .ext(distinct_on(models.ZoneSnapshot.zone_id))
+        .order_by(models.ZoneSnapshot.zone_id, models.ZoneSnapshot.epoch.desc())
+        .subquery()
+    )
 
 
 def _newest_alerts(session: Session, track_id: str, zones: Mapping[str, int]) -> list[models.Alert]:
