@@ -103,7 +103,8 @@ class Window(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """How it is solved; ``coherence_floor`` below 0 masks nothing. The last two bound what may be left out."""
+    """How it is solved; ``coherence_floor`` below 0 masks nothing. ``tolerance_m`` and ``budget_m`` bound what may be
+    left out. Without ``keeps_sums`` mean coherence and lines stay unknown, and no checkpoint can be made."""
 
     kind: int
     looks: int
@@ -113,6 +114,7 @@ class Rules(NamedTuple):
     metres_per_radian: float
     tolerance_m: float
     budget_m: float
+    keeps_sums: bool
 
 
 class LineTimes(NamedTuple):
@@ -258,11 +260,12 @@ def _place_lonely_epochs(window, tile):
 
 @njit(**_LOOPS)
 def _load_pair(start, width, i, rules, given, tile):
-    """Reference the phases of a pair, weigh them, and add its coherences to their sum."""
+    """Reference the phases of a pair, weigh them, and add its coherences to their sum if that is kept."""
     phase, coherence = given.phase[i, start : start + width], given.coherence[i, start : start + width]
     _refer(phase, coherence, given.reference[i], rules, tile.y[i], tile.w)
     _weigh(width, rules, tile.table, tile.bins, tile.w)
-    _add_coherence(coherence, tile.quality[0], tile.quality[1])
+    if rules.keeps_sums:
+        _add_coherence(coherence, tile.quality[0], tile.quality[1])
 
 
 @njit(**_LOOPS)
@@ -528,7 +531,8 @@ def _finish(start, width, window, rules, times, given, tile, result):
     emitted = 0
     for j in range(n_epochs):
         if j > 0:
-            _add_epoch(width, window, tile, sums, j)
+            if rules.keeps_sums:
+                _add_epoch(width, window, tile, sums, j)
             # The first epoch of the record is exempt from MintPy's redundancy test.
             if j - 1 + window.n_before > 0:
                 _test_redundancy(width, tile.touched[j - 1], rules, numbers[MEETS])
@@ -671,7 +675,8 @@ def _write(start, width, window, rules, times, given, tile, result, sums, number
         n_coherence = numbers[N_COHERENCE, t] + n_pairs - tile.quality[1, t]
         length = np.sqrt((n + sums[REAL, t]) ** 2 + sums[IMAGINARY, t] ** 2)
         result.temporal_coherence[start + t] = length / n if n > 0.0 else unknown
-        result.mean_coherence[start + t] = tile.quality[0, t] / n_coherence if n_coherence > 0.0 else unknown
+        known = rules.keeps_sums and n_coherence > 0.0
+        result.mean_coherence[start + t] = tile.quality[0, t] / n_coherence if known else unknown
         result.n_observations[start + t] = n
         result.redundant[start + t] = n > 0.0 and numbers[MEETS, t] > 0.0
         if n == 0.0:
@@ -694,7 +699,7 @@ def _draw_lines(start, width, window, rules, times, given, tile, result, sums):
     scale = rules.metres_per_radian
     for t in range(width):
         first = _first_seen(start, t, window, given, tile)
-        if first == 0 or first > 2 or times.n < 3:
+        if first == 0 or first > 2 or times.n < 3 or not rules.keeps_sums:
             for row in range(LINE_ROWS):
                 result.line[row, start + t] = np.nan
             continue

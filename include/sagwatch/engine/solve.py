@@ -116,7 +116,7 @@ def solve(
         start.counts,
     )
     effort = Effort(threads=threads)
-    solved = solve_window(network, given, start, (), settings, effort, float_type)
+    solved = solve_window(network, given, start, (), settings, effort, float_type, keeps_sums=False)
     if observations.reference_pixel is not None:
         set_reference(solved, observations.reference_pixel, network)
     solution = Solution(

@@ -212,6 +212,8 @@ def solve_window(
     effort: Effort,
     float_type: type[np.floating] = np.float32,
     years: NDArray[np.float64] | None = None,
+    *,
+    keeps_sums: bool = True,
 ) -> WindowSolution:
     """Solve all epochs from a checkpoint on.
 
@@ -225,7 +227,16 @@ def solve_window(
         Epochs at which new checkpoints are made.
     years
         MintPy's years since the first epoch, for the line; by default true years.
+    keeps_sums
+        False spares some of the time where nobody asks for mean coherence and lines, which are NaN then.
+
+    Raises
+    ------
+    BadInputError
+        Checkpoints are asked for without the sums, which they hold.
     """
+    if emit and not keeps_sums:
+        raise BadInputError("a checkpoint holds sums, so it cannot be made without them")
     first, n_pixels = start.epoch, given.phase.shape[1]
     window = _window(network, start, emit, years)
     n_epochs = window.years.size
@@ -246,7 +257,7 @@ def solve_window(
     )
     # Mapped or copied, the kernel sees the same type, and is compiled once.
     given = given._replace(floats=_read_only(given.floats), counts=_read_only(given.counts))
-    arguments = (window, _rules(settings, effort), _times(network, years), given, result)
+    arguments = (window, _rules(settings, effort, keeps_sums), _times(network, years), given, result)
     _share(n_pixels, effort.n_threads, arguments)
     checkpoints = tuple(
         Checkpoint(
@@ -395,7 +406,7 @@ def _window(
     )
 
 
-def _rules(settings: InversionSettings, effort: Effort) -> kernel.Rules:
+def _rules(settings: InversionSettings, effort: Effort, keeps_sums: bool) -> kernel.Rules:
     threshold = -1.0 if settings.coherence_threshold is None else settings.coherence_threshold
     return kernel.Rules(
         kind=_KIND[settings.weight],
@@ -406,6 +417,7 @@ def _rules(settings: InversionSettings, effort: Effort) -> kernel.Rules:
         metres_per_radian=float(settings.metres_per_radian),
         tolerance_m=effort.tolerance_mm / 1000.0,
         budget_m=effort.budget_mm / 1000.0,
+        keeps_sums=keeps_sums,
     )
 
 
