@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sagwatch.engine import kernel
 from sagwatch.engine.network import InversionSettings
-from sagwatch.engine.window import Effort, WindowSolution, solve_from
+from sagwatch.engine.window import Checkpoint, Effort, WindowSolution, solve_from, solve_window
+from sagwatch.errors import BadInputError
 from tests.conftest import ROOT
 from tests.engine.memory_track import MemoryTrack
 from tests.engine.test_incremental import invent
@@ -97,3 +99,29 @@ def test_with_and_without_a_cache_of_compiled_code_the_bits_are_the_same(tmp_pat
     assert kept
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.nbc")} == kept
     assert compiled == cached == digest_of_a_history(1)
+
+
+def test_without_its_sums_a_solution_is_the_same_and_what_they_would_tell_is_unknown():
+    observations = adversarial(make_network(irregular_days(20), 3), 700)
+    start = Checkpoint.empty(700)
+    given = kernel.Given(
+        observations.phase_rad,
+        observations.coherence,
+        np.asarray(observations.reference_phase_rad, np.float32),
+        start.floats,
+        start.counts,
+    )
+
+    def solved(emit=(), **how):
+        settings, effort = InversionSettings(WAVELENGTH_M, 41), Effort(threads=1)
+        return solve_window(observations.network, given, start, emit, settings, effort, **how)
+
+    whole, bare = solved(), solved(keeps_sums=False)
+
+    for name in ("mean_coherence", "line"):
+        assert np.isfinite(getattr(whole, name)).any()
+        assert np.isnan(getattr(bare, name)).all()
+    for name in set(whole.__dataclass_fields__) - {"mean_coherence", "line", "first", "checkpoints"}:
+        np.testing.assert_array_equal(getattr(whole, name), getattr(bare, name), err_msg=name)
+    with pytest.raises(BadInputError, match="holds sums"):
+        solved((8,), keeps_sums=False)
